@@ -1,0 +1,40 @@
+package integrations
+
+import (
+	"time"
+
+	"anteroom/session"
+)
+
+// NextcloudConfig is the section "nextcloud": the server everything talks to.
+type NextcloudConfig struct {
+	URL       string        `yaml:"url" doc:"base URL of Nextcloud as browsers see it, with its webroot if it has one"`
+	ConnectTo string        `yaml:"connect_to" doc:"host:port to dial instead of the URL's own, where this process reaches Nextcloud by another name; Host header and certificate stay those of url"`
+	CAFile    string        `yaml:"ca_file" doc:"PEM file of authorities to trust for Nextcloud, instead of the system's"`
+	Pins      []string      `yaml:"pins" doc:"SPKI SHA-256 pins (base64) of Nextcloud's chain; at least two, one a backup"`
+	Timeout   time.Duration `yaml:"timeout" default:"10s" doc:"how long one call to Nextcloud may take"`
+}
+
+// Config is the section "integrations".
+type Config struct {
+	WebDAV    Account `yaml:"webdav"`
+	CalDAV    Account `yaml:"caldav"`
+	CardDAV   Account `yaml:"carddav"`
+	Directory Account `yaml:"directory"`
+	Mail      Mail    `yaml:"mail"`
+}
+
+// Account is a Nextcloud address and the service account for it.
+type Account struct {
+	URL      string         `yaml:"url" doc:"where the service lives; default below nextcloud.url"`
+	Username string         `yaml:"username" doc:"service account"`
+	Password session.Secret `yaml:"password" doc:"its app password"`
+}
+
+// Mail is the section "integrations.mail".
+type Mail struct {
+	IMAP     string         `yaml:"imap_url" doc:"imaps://host:993"`
+	SMTP     string         `yaml:"smtp_url" doc:"smtps://host:465, or smtp://host:587 with STARTTLS"`
+	Username string         `yaml:"username" doc:"mail account"`
+	Password session.Secret `yaml:"password" doc:"its password"`
+}

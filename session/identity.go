@@ -1,0 +1,46 @@
+package session
+
+import (
+	"log/slog"
+	"slices"
+	"time"
+)
+
+// Method says how a caller proved who they are.
+type Method string
+
+// The ways a caller can come in.
+const (
+	ByOIDC      Method = "oidc"      // OpenID Connect sign-in
+	ByNextcloud Method = "nextcloud" // Nextcloud's built-in OAuth2 sign-in
+)
+
+// Identity is who is calling. It is immutable once built: everything that
+// serves a request may share one. The zero value names nobody.
+type Identity struct {
+	Subject  string    `json:"sub"`                // stable id at the provider: Nextcloud's uid
+	Username string    `json:"username,omitempty"` // preferred_username; Subject where the provider gives none
+	Email    string    `json:"email,omitempty"`    // empty when the provider says it is not verified
+	Name     string    `json:"name,omitempty"`     // display name
+	Groups   []string  `json:"groups,omitempty"`   // sorted, without duplicates
+	Method   Method    `json:"method"`             // how they signed in
+	AuthTime time.Time `json:"auth_time"`          // when they signed in here
+
+	// SessionID is the public id of the session (the JWT's sid), never the
+	// cookie's secret. Empty for a caller without a session.
+	SessionID string `json:"sid,omitempty"`
+}
+
+// In reports whether the person is in any of the groups.
+func (i *Identity) In(groups []string) bool {
+	return slices.ContainsFunc(groups, func(g string) bool { return slices.Contains(i.Groups, g) })
+}
+
+// LogValue names the person by subject and session only: mail and names are
+// personal data and stay out of logs.
+func (i *Identity) LogValue() slog.Value {
+	if i == nil {
+		return slog.StringValue("nobody")
+	}
+	return slog.GroupValue(slog.String("sub", i.Subject), slog.String("sid", i.SessionID))
+}
