@@ -1,0 +1,46 @@
+// Package authn finds out who is calling. Each way of being known is one
+// Source; the Chain asks them in order. A source tells three things apart:
+// nobody it knows (the next is asked), somebody whose proof is bad (refused),
+// and that it cannot tell (broken). Broken is never read as refused.
+package authn
+
+import (
+	"errors"
+	"net/http"
+
+	"anteroom/session"
+)
+
+var (
+	// ErrRefused: a proof of identity was offered and is not good.
+	ErrRefused = errors.New("credentials refused")
+	// ErrBroken: nobody can tell who this is at the moment.
+	ErrBroken = errors.New("identity cannot be established")
+)
+
+// Caller is who makes a request. Session is nil for those known without one.
+type Caller struct {
+	Who     *session.Identity
+	Session *session.Session
+}
+
+// Source is one way of knowing callers. It returns the zero Caller and nil for
+// a request that has nothing for it, an error that is ErrRefused or ErrBroken
+// otherwise. It never touches the answer.
+type Source interface {
+	Identify(r *http.Request) (Caller, error)
+}
+
+// Chain asks sources in order; the first that knows the caller, or errs, has
+// the last word.
+type Chain []Source
+
+// Identify implements Source.
+func (c Chain) Identify(r *http.Request) (Caller, error) {
+	for _, s := range c {
+		if caller, err := s.Identify(r); err != nil || caller.Who != nil {
+			return caller, err
+		}
+	}
+	return Caller{}, nil
+}

@@ -1,0 +1,119 @@
+// Package authz decides who may pass: it finds the rule a request falls under
+// and asks it. It trusts no spelling of a path. An application may decode,
+// clean or cut a path in its own way, so a path is read in every way that is
+// known to be done, and a path whose readings fall under different rules is
+// refused rather than guessed at.
+package authz
+
+import (
+	"errors"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// ErrAmbiguous: the path can be read in ways that fall under different rules,
+// or is no path at all. The request must be refused (400).
+var ErrAmbiguous = errors.New("the path can be read in more than one way")
+
+// maxDecodings is how often a path may be percent-encoded over: what is still
+// encoded after that is not a path anybody means.
+const maxDecodings = 3
+
+// Readings returns the ways an application may read an escaped path, without
+// query: its normal form first. A plain path has just one reading, itself, and
+// costs no allocation to find. ErrAmbiguous means it is no path: bad escapes,
+// control characters, broken UTF-8, or encoded over and over.
+func Readings(escaped string, into []string) ([]string, error) {
+	if !strings.HasPrefix(escaped, "/") {
+		return nil, ErrAmbiguous
+	}
+	if plain(escaped) {
+		return append(into, escaped), nil
+	}
+	decoded, err := decodings(escaped)
+	if err != nil {
+		return nil, err
+	}
+	normal := normalForm(decoded[len(decoded)-1])
+	out := append(into, normal)
+	for _, d := range decoded {
+		slashed := strings.ReplaceAll(d, `\`, "/")
+		cut, _, _ := strings.Cut(d, "?")
+		cut, _, _ = strings.Cut(cut, "#")
+		out = appendNew(out, d, path.Clean(d), path.Clean(slashed), path.Clean(cut), withoutParams(d), path.Clean(withoutParams(d)), normalForm(cut))
+	}
+	return out, nil
+}
+
+// plain reports whether a path has nothing in it that anybody reads in two
+// ways: it is its own normal form.
+func plain(p string) bool {
+	for i := 0; i < len(p); i++ {
+		switch c := p[i]; {
+		case c <= ' ', c >= 0x7f, c == '%', c == '\\', c == ';', c == '#', c == '?':
+			return false
+		case c == '/' && i+1 < len(p) && (p[i+1] == '/' || p[i+1] == '.'):
+			return false
+		}
+	}
+	return true
+}
+
+// decodings returns the path as sent, decoded once, twice, … until nothing is
+// left to decode.
+func decodings(p string) ([]string, error) {
+	out := []string{p}
+	for range maxDecodings + 1 {
+		if !sound(p) {
+			return nil, ErrAmbiguous
+		}
+		next, err := url.PathUnescape(p)
+		if err != nil {
+			if len(out) == 1 {
+				return nil, ErrAmbiguous
+			}
+			return out, nil // a literal percent sign: "100%25" is the name "100%"
+		}
+		if next == p {
+			return out, nil
+		}
+		out = append(out, next)
+		p = next
+	}
+	return nil, ErrAmbiguous
+}
+
+// sound reports whether a path is UTF-8 without control characters.
+func sound(p string) bool {
+	return utf8.ValidString(p) && !strings.ContainsFunc(p, func(r rune) bool { return r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 })
+}
+
+// normalForm is the most eager reading: backslashes are slashes, parameters
+// are cut from each segment, dots and double slashes are resolved.
+func normalForm(decoded string) string {
+	return path.Clean(withoutParams(strings.ReplaceAll(decoded, `\`, "/")))
+}
+
+// withoutParams cuts ";…" from every segment, as servlet containers do.
+func withoutParams(p string) string {
+	if !strings.Contains(p, ";") {
+		return p
+	}
+	segments := strings.Split(p, "/")
+	for i, s := range segments {
+		segments[i], _, _ = strings.Cut(s, ";")
+	}
+	return strings.Join(segments, "/")
+}
+
+func appendNew(to []string, more ...string) []string {
+	for _, s := range more {
+		if !slices.Contains(to, s) {
+			to = append(to, s)
+		}
+	}
+	return to
+}

@@ -1,0 +1,81 @@
+package authz
+
+import (
+	"slices"
+	"strings"
+)
+
+// Rule is one line of the policy: which requests it is for, and who may pass.
+type Rule struct {
+	Path    string   // prefix, matched at segment boundaries; "/" matches all
+	Host    string   // lower case, without port; empty: any
+	Methods []string // empty: any
+	Allow   Allow
+}
+
+// Target is what is asked for. Host is lower case and without port; Path is
+// escaped, as it was sent, without query.
+type Target struct {
+	Method, Host, Path string
+}
+
+// Policy is an ordered list of rules: the first that matches is taken. It is
+// immutable and safe for concurrent use.
+type Policy struct {
+	rules   []Rule
+	methods bool
+}
+
+// NewPolicy makes a policy of rules in their order.
+func NewPolicy(rules []Rule) *Policy {
+	p := &Policy{rules: slices.Clone(rules)}
+	for i := range p.rules {
+		p.rules[i].Path = strings.TrimSuffix(p.rules[i].Path, "/")
+		p.methods = p.methods || len(p.rules[i].Methods) > 0
+	}
+	return p
+}
+
+// ByMethod reports whether any rule looks at the method, so that a header
+// which overrides it must not reach the application.
+func (p *Policy) ByMethod() bool { return p.methods }
+
+// Rule returns the rule with the index that Match gave.
+func (p *Policy) Rule(i int) *Rule { return &p.rules[i] }
+
+// Match returns the index of the rule that a request falls under, -1 if none,
+// or ErrAmbiguous if its path can be read so as to fall under another.
+func (p *Policy) Match(t Target) (int, error) {
+	var room [8]string
+	readings, err := Readings(t.Path, room[:0])
+	if err != nil {
+		return -1, err
+	}
+	rule := p.first(t, readings[0])
+	for _, reading := range readings[1:] {
+		if p.first(t, reading) != rule {
+			return -1, ErrAmbiguous
+		}
+	}
+	return rule, nil
+}
+
+func (p *Policy) first(t Target, path string) int {
+	for i := range p.rules {
+		r := &p.rules[i]
+		if r.Host != "" && r.Host != t.Host || len(r.Methods) > 0 && !slices.Contains(r.Methods, t.Method) {
+			continue
+		}
+		if below(path, r.Path) {
+			return i
+		}
+	}
+	return -1
+}
+
+// below reports whether a path is prefix itself or lies under it. A prefix has
+// no slash at its end, so that the empty one holds everything.
+func below(path, prefix string) bool {
+	rest, ok := strings.CutPrefix(path, prefix)
+	return ok && (rest == "" || rest[0] == '/')
+}

@@ -1,0 +1,146 @@
+package session
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gorilla/securecookie"
+)
+
+// KeyBytes is the length of a sealing key.
+const KeyBytes = 32
+
+// ErrSeal: a sealed value was not made by any of our keys under that name, or
+// is too old, or was altered. It carries no more, so as to tell no more.
+var ErrSeal = errors.New("sealed value does not open")
+
+// Codec seals small records for a browser or a provider to carry: AES-256-GCM
+// inside securecookie, whose outer HMAC binds the record to its name and its
+// time of sealing. The first key seals; every key opens, so that keys rotate
+// without signing anyone out. Safe for concurrent use.
+type Codec struct {
+	keys [][]byte
+}
+
+// NewCodec makes a codec from keys as the configuration holds them (base64 of
+// 32 bytes). Without keys it makes one of its own, good for this process only.
+func NewCodec(keys []Secret) (*Codec, error) {
+	c := &Codec{}
+	for i, k := range keys {
+		b, err := ParseKey(k)
+		if err != nil {
+			return nil, fmt.Errorf("key %d: %w", i+1, err)
+		}
+		c.keys = append(c.keys, b)
+	}
+	if len(c.keys) == 0 {
+		own := make([]byte, KeyBytes)
+		rand.Read(own)
+		c.keys = [][]byte{own}
+	}
+	return c, nil
+}
+
+// ParseKey decodes one key: base64 (standard or URL alphabet, padded or not)
+// of exactly 32 bytes.
+func ParseKey(s Secret) ([]byte, error) {
+	for _, enc := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding} {
+		if b, err := enc.DecodeString(s.Reveal()); err == nil && len(b) == KeyBytes {
+			return b, nil
+		}
+	}
+	return nil, errors.New("is not base64 of 32 bytes; make one with 'anteroom keys new'")
+}
+
+// For returns the sealer of one kind of record. What one name sealed, no other
+// opens. maxAge bounds the age of what Open accepts; zero means no bound.
+func (c *Codec) For(name string, maxAge time.Duration) *Sealer {
+	s := &Sealer{name: name}
+	for _, key := range c.keys {
+		mac, seal := derive(key, "mac "+name), derive(key, "seal "+name)
+		sc := securecookie.New(mac, nil)
+		sc.MaxAge(int(maxAge / time.Second))
+		sc.MaxLength(0)
+		sc.SetSerializer(newAEAD(seal))
+		s.codecs = append(s.codecs, sc)
+	}
+	return s
+}
+
+// Sealer seals and opens one kind of record. Safe for concurrent use.
+type Sealer struct {
+	name   string
+	codecs []securecookie.Codec
+}
+
+// Seal encodes v as JSON ([]byte stands for itself) and seals it into URL- and cookie-safe text.
+func (s *Sealer) Seal(v any) (string, error) {
+	out, err := securecookie.EncodeMulti(s.name, v, s.codecs[0])
+	if err != nil {
+		return "", fmt.Errorf("sealing %s: %w", s.name, err)
+	}
+	return out, nil
+}
+
+// Open reverses Seal into v, a pointer. Whatever is wrong, the error is ErrSeal.
+func (s *Sealer) Open(sealed string, v any) error {
+	if err := securecookie.DecodeMulti(s.name, sealed, v, s.codecs...); err != nil {
+		return ErrSeal
+	}
+	return nil
+}
+
+func derive(key []byte, purpose string) []byte {
+	out, err := hkdf.Key(sha256.New, key, nil, "anteroom "+purpose, KeyBytes)
+	if err != nil {
+		panic(err) // only for lengths over 255 hashes
+	}
+	return out
+}
+
+// aead is the serializer inside securecookie: JSON, or bytes as they are, under
+// AES-256-GCM with a random nonce in front.
+type aead struct{ gcm cipher.AEAD }
+
+func newAEAD(key []byte) aead {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		panic(err) // the key is always 32 bytes
+	}
+	gcm, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		panic(err)
+	}
+	return aead{gcm}
+}
+
+func (a aead) Serialize(v any) ([]byte, error) {
+	plain, raw := v.([]byte)
+	if !raw {
+		var err error
+		if plain, err = json.Marshal(v); err != nil {
+			return nil, err
+		}
+	}
+	return a.gcm.Seal(nil, nil, plain, nil), nil
+}
+
+func (a aead) Deserialize(sealed []byte, v any) error {
+	plain, err := a.gcm.Open(nil, nil, sealed, nil)
+	if err != nil {
+		return err
+	}
+	if raw, ok := v.(*[]byte); ok {
+		*raw = plain
+		return nil
+	}
+	return json.Unmarshal(plain, v)
+}
