@@ -1,0 +1,66 @@
+# Anteroom. `make` alone lists what there is.
+# Needs Go, make, and for the suites apt and npm. What is built or fetched to
+# test with goes to .cache/ and test/npm/node_modules/.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help build demo run test unit real lint fmt fuzz bench setup clean
+
+ARGS ?=
+FUZZTIME ?= 30s
+OURS := $(wildcard *.go) demo integrations proxy session test
+section = @printf '\n── %s ──\n' '$(1)'
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build ./anteroom
+	@go build -trimpath -o anteroom .
+
+demo: build ## everything on loopback, http://localhost:8000; ARGS="--provider nextcloud" for the built-in OAuth2
+	@./anteroom demo $(ARGS)
+
+run: build ## serve with ./config.yaml and the environment; ARGS are passed on
+	@./anteroom $(ARGS)
+
+test: setup lint unit real ## all there is to check: installs what it needs, lint, unit, real
+	@printf '\nall checks passed\n'
+
+unit: ## hermetic tests, race detector on, in random order
+	$(call section,unit tests)
+	@go test -race -shuffle=on ./...
+
+real: setup ## suites against real providers, a real application and a real browser; ARGS="-run TestPanva -v"
+	$(call section,suites against real servers)
+	@go test -tags real -count=1 -timeout 20m $(ARGS) ./test/real
+
+lint: .cache/bin/staticcheck ## vet, gofmt, staticcheck
+	$(call section,lint)
+	@unformatted=$$(gofmt -l $(OURS)); test -z "$$unformatted" || { printf 'not formatted (make fmt):\n%s\n' "$$unformatted"; exit 1; }
+	@go vet ./... && go vet -tags real ./test/real && go -C test/zitadel vet .
+	@.cache/bin/staticcheck -tags real ./...
+	@echo ok
+
+fmt: ## format every Go file
+	@gofmt -w $(OURS)
+
+fuzz: ## every fuzz target for FUZZTIME (30s)
+	@grep -rHoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | while IFS=: read -r file target; do \
+		printf '\n── %s %s ──\n' "$$(dirname "$$file")" "$${target#func }"; \
+		go test -run '^$$' -fuzz "^$${target#func }$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")"; \
+	done
+
+bench: setup ## measure against bare net/http; prints one table
+	@go run ./test/bench
+
+setup: ## install what the suites need: Debian packages and npm packages, pinned
+	$(call section,setup)
+	@test/setup
+
+clean: ## remove what was built
+	@rm -rf anteroom .cache test/out test/npm/node_modules
+
+.cache/bin/staticcheck: test/tools/go.mod test/tools/go.sum
+	@go -C test/tools build -o ../../$@ honnef.co/go/tools/cmd/staticcheck

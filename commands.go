@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"anteroom/proxy/upstream"
+	"anteroom/session"
+)
+
+// check loads the configuration and touches no network.
+func check(_ context.Context, args []string, sys system) error {
+	fs, file := flags("check", "load the configuration and say all that is wrong with it; touches no network", sys)
+	show := fs.Bool("print-config", false, "print the effective configuration, secrets redacted")
+	if err := parse(fs, args); err != nil {
+		return err
+	}
+	cfg, err := configured(*file, sys)
+	if err != nil {
+		return err
+	}
+	if *show {
+		_, err = io.WriteString(sys.Out, redactedConfig(cfg))
+		return err
+	}
+	fmt.Fprintf(sys.Out, "The configuration is good: %s → %s, sign-in at %s.\n", cfg.Server.PublicURL, cfg.Routes[len(cfg.Routes)-1].Upstream, cfg.Nextcloud.URL)
+	return nil
+}
+
+// keys makes keys and prints them, or rotates a file of signing keys.
+func keys(_ context.Context, args []string, sys system) error {
+	if len(args) == 2 && args[0] == "rotate" && !isHelp(args[1]) {
+		return rotateKeys(args[1], sys)
+	}
+	if len(args) == 0 || args[0] != "new" {
+		fmt.Fprint(sys.Err, `anteroom keys new              a sealing key, for session.keys
+anteroom keys new --jwt ALG    a set of signing keys (ES256, EdDSA, RS256), for identity.jwt.keys_file
+anteroom keys rotate FILE      the next signing key of FILE becomes the current one
+`)
+		return errSaid
+	}
+	fs, _ := flags("keys new", "make a key and print it", sys)
+	alg := fs.String("jwt", "", "make a private JWK Set for this `ALGORITHM` instead")
+	if err := parse(fs, args[1:]); err != nil {
+		return err
+	}
+	if *alg != "" {
+		set, err := upstream.NewKeySet(*alg)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(sys.Out, "%s\n", set)
+		return nil
+	}
+	key := make([]byte, session.KeyBytes)
+	rand.Read(key)
+	fmt.Fprintln(sys.Out, base64.StdEncoding.EncodeToString(key))
+	return nil
+}
+
+// rotateKeys replaces the file in one step, so that no reader sees half of it.
+func rotateKeys(file string, sys system) error {
+	old, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("rotating keys: %w", err)
+	}
+	set, err := upstream.RotateKeySet(old)
+	if err != nil {
+		return fmt.Errorf("rotating keys of %s: %w", file, err)
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(file), ".keys-*") // mode 0600
+	if err != nil {
+		return fmt.Errorf("rotating keys: %w", err)
+	}
+	defer os.Remove(tmp.Name())
+	_, err = tmp.Write(append(set, '\n'))
+	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
+		return fmt.Errorf("rotating keys: %w", err)
+	}
+	if err := os.Rename(tmp.Name(), file); err != nil {
+		return fmt.Errorf("rotating keys: %w", err)
+	}
+	fmt.Fprintf(sys.Out, "%s: the next key signs now; running servers take it up within seconds.\n", file)
+	return nil
+}
+
+// healthcheck asks the admin listener, for images without a shell.
+func healthcheck(ctx context.Context, args []string, sys system) error {
+	fs, file := flags("healthcheck", "exit 0 if the admin listener says ready", sys)
+	if err := parse(fs, args); err != nil {
+		return err
+	}
+	cfg, err := configured(*file, sys)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+reachable(cfg.Server.AdminListen)+"/readyz", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("asking the admin listener: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusOK {
+		return nil
+	}
+	why, _ := io.ReadAll(io.LimitReader(resp.Body, 4096))
+	fmt.Fprintf(sys.Err, "not ready:\n%s", why)
+	return errSaid
+}
+
+// reachable turns a listen address into one that can be dialled.
+func reachable(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return listen
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// version prints what this program was built from.
+func version(_ context.Context, _ []string, sys system) error {
+	v, commit := "development", "unknown"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		if info.Main.Version != "" && info.Main.Version != "(devel)" {
+			v = info.Main.Version
+		}
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				commit = s.Value
+			}
+		}
+	}
+	_, err := fmt.Fprintf(sys.Out, "anteroom %s (commit %s, %s)\n", v, commit, runtime.Version())
+	return err
+}

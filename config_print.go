@@ -1,0 +1,89 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"reflect"
+	"slices"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"anteroom/proxy/authz"
+	"anteroom/session"
+)
+
+// redactedConfig is the effective configuration as YAML, with every secret as
+// [redacted]. But for the secrets, it can be loaded again and means the same.
+func redactedConfig(c *Config) string {
+	var out bytes.Buffer
+	enc := yaml.NewEncoder(&out)
+	enc.SetIndent(2)
+	if err := enc.Encode(toNode(reflect.ValueOf(*c))); err != nil {
+		return fmt.Sprintf("# cannot be shown: %v\n", err)
+	}
+	return out.String()
+}
+
+func toNode(v reflect.Value) *yaml.Node {
+	switch x := v.Interface().(type) {
+	case session.Secret:
+		if x == "" {
+			return scalar("")
+		}
+		return scalar(x.String())
+	case time.Duration:
+		return scalar(brief(x))
+	case authz.Allow:
+		return allowNode(x)
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		return structNode(v)
+	case reflect.Slice:
+		n := &yaml.Node{Kind: yaml.SequenceNode}
+		if !isStructList(v.Type()) {
+			n.Style = yaml.FlowStyle
+		}
+		for i := range v.Len() {
+			n.Content = append(n.Content, toNode(v.Index(i)))
+		}
+		return n
+	case reflect.Map:
+		n := &yaml.Node{Kind: yaml.MappingNode}
+		for _, k := range slices.SortedFunc(slices.Values(v.MapKeys()), func(a, b reflect.Value) int {
+			return bytes.Compare([]byte(a.String()), []byte(b.String()))
+		}) {
+			n.Content = append(n.Content, scalar(k.String()), scalar(v.MapIndex(k).String()))
+		}
+		return n
+	case reflect.String:
+		return scalar(v.String())
+	}
+	return &yaml.Node{Kind: yaml.ScalarNode, Value: fmt.Sprint(v.Interface())} // numbers, true and false
+}
+
+func structNode(v reflect.Value) *yaml.Node {
+	n := &yaml.Node{Kind: yaml.MappingNode}
+	for _, f := range fieldsOf(v.Type()) {
+		n.Content = append(n.Content, scalar(f.name), toNode(v.Field(f.index)))
+	}
+	return n
+}
+
+// allowNode writes the one-word forms as words.
+func allowNode(a authz.Allow) *yaml.Node {
+	switch {
+	case a.Public:
+		return scalar("public")
+	case len(a.Groups) == 0 && len(a.Users) == 0:
+		return scalar("signed-in")
+	}
+	return structNode(reflect.ValueOf(a))
+}
+
+func scalar(s string) *yaml.Node {
+	n := new(yaml.Node)
+	n.SetString(s)
+	return n
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"anteroom/demo"
+)
+
+const demoAbout = "a pretend Nextcloud, a small application and Anteroom, all on this machine"
+
+// runDemo runs everything in one process on loopback, with no set-up.
+func runDemo(ctx context.Context, args []string, sys system) error {
+	fs, _ := flags("demo", demoAbout, sys)
+	provider := fs.String("provider", "oidc", "how to sign in: `oidc` (OpenID Connect) or nextcloud (its built-in OAuth2)")
+	listen := fs.String("listen", "localhost:8000", "where Anteroom listens")
+	cloudAt := fs.String("nextcloud-listen", "localhost:8080", "where the pretend Nextcloud listens")
+	appAt := fs.String("app-listen", "localhost:8001", "where the application listens")
+	if err := parse(fs, args); err != nil {
+		return err
+	}
+	kinds := map[string]demo.OIDCVersion{"oidc": demo.OIDC20, "nextcloud": demo.NoOIDC}
+	kind, ok := kinds[*provider]
+	if !ok {
+		return fmt.Errorf("demo: --provider is %q; say oidc or nextcloud", *provider)
+	}
+	d := &demonstration{sys: sys, site: "http://" + *listen, cloud: "http://" + *cloudAt, app: "http://" + *appAt}
+	return d.run(ctx, *listen, *cloudAt, *appAt, kind)
+}
+
+// demonstration is the three servers of anteroom demo.
+type demonstration struct {
+	sys              system
+	site, cloud, app string // URLs
+	others           sync.WaitGroup
+}
+
+func (d *demonstration) run(ctx context.Context, listen, cloudAt, appAt string, kind demo.OIDCVersion) error {
+	client := demo.DefaultClients()[0]
+	client.RedirectURIs = []string{d.site + "/auth/callback"}
+	client.LogoutURIs = []string{d.site + "/auth/logout"}
+	cloud := demo.NewNextcloud(demo.Options{OIDC: kind, Clients: []demo.Client{client}})
+	app := demo.NewApp(demo.AppOptions{JWKSURL: d.site + "/.well-known/jwks.json", Issuer: d.site})
+	stopCloud, err := d.serve(cloudAt, cloud)
+	if err != nil {
+		return err
+	}
+	defer d.others.Wait()
+	defer stopCloud()
+	stopApp, err := d.serve(appAt, app)
+	if err != nil {
+		return err
+	}
+	defer stopApp()
+	cfg, err := d.config(listen, client)
+	if err != nil {
+		return err
+	}
+	return serveConfig(ctx, cfg, d.sys, func(net.Addr, net.Addr) { d.explain() })
+}
+
+// serve runs one of the other servers until stop is called.
+func (d *demonstration) serve(addr string, h http.Handler) (stop func(), err error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("demo: %w (another address: see anteroom demo --help)", err)
+	}
+	s := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)}
+	d.others.Go(func() {
+		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			fmt.Fprintln(d.sys.Err, "anteroom: demo:", err)
+		}
+	})
+	return func() { s.Close() }, nil
+}
+
+// config is the smallest configuration there is, as an operator would put it
+// into the environment: nothing of the machine's own counts here.
+func (d *demonstration) config(listen string, client demo.Client) (*Config, error) {
+	sys := d.sys
+	sys.Environ = []string{
+		"NEXTCLOUD_BASE_URL=" + d.cloud,
+		"NEXTCLOUD_CLIENT_ID=" + client.ID,
+		"NEXTCLOUD_CLIENT_SECRET=" + client.Secret,
+		"NEXTCLOUD_REDIRECT_URI=" + d.site + "/auth/callback",
+		"ANTEROOM_UPSTREAM=" + d.app,
+		"ANTEROOM_SERVER_LISTEN=" + listen,
+		"ANTEROOM_SERVER_ADMIN_LISTEN=127.0.0.1:0",
+		"ANTEROOM_TELEMETRY_LOG_LEVEL=warn",
+		"ANTEROOM_TELEMETRY_LOG_FORMAT=text",
+	}
+	cfg, faults := loadConfig("", false, sys.lookup, sys.Environ)
+	if len(faults) > 0 {
+		writeFaults(sys.Err, faults)
+		return nil, errSaid
+	}
+	return cfg, nil
+}
+
+func (d *demonstration) explain() {
+	fmt.Fprintf(d.sys.Out, `
+Anteroom is running in front of a small application.
+
+  1. Open         %s
+  2. Sign in as   %s / %s   (at the pretend Nextcloud, %s)
+  3. Look around  the application shows what it was told about you;
+                  %s/auth/ is your account page
+
+Ctrl-C stops everything, and nothing is kept. Below, the audit log says what
+Anteroom decides.
+
+`, d.site, demo.DefaultUser, demo.DefaultPassword, d.cloud, d.site)
+}

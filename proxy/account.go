@@ -1,0 +1,86 @@
+package proxy
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"time"
+
+	"anteroom/proxy/pages"
+	"anteroom/session"
+)
+
+// account is the page about the caller.
+func (s *Server) account(x *exchange, who *session.Identity) error {
+	page := pages.Account{Identity: who, Provider: s.o.NextcloudURL, SignOut: "/auth/logout"}
+	if x.session != nil {
+		t := s.o.Sessions.Times(x.session)
+		page.Started, page.LastSeen, page.Ends, page.IdleEnds = t.Started, t.LastSeen, t.Ends, t.IdleEnds
+	}
+	s.o.Pages.Render(x, x.r, http.StatusOK, page)
+	return nil
+}
+
+// me tells a program who its caller is.
+func (s *Server) me(x *exchange, who *session.Identity) error {
+	out := struct {
+		Subject  string     `json:"sub"`
+		Username string     `json:"preferred_username"`
+		Name     string     `json:"name,omitempty"`
+		Email    string     `json:"email,omitempty"`
+		Groups   []string   `json:"groups"`
+		Session  string     `json:"sid,omitempty"`
+		AuthTime *time.Time `json:"auth_time,omitempty"`
+		Ends     *time.Time `json:"session_ends,omitempty"`
+		IdleEnds *time.Time `json:"session_idle_ends,omitempty"`
+	}{Subject: who.Subject, Username: who.Username, Name: who.Name, Email: who.Email, Groups: who.Groups, Session: who.SessionID}
+	if out.Groups == nil {
+		out.Groups = []string{}
+	}
+	if x.session != nil {
+		t := s.o.Sessions.Times(x.session)
+		out.AuthTime, out.Ends, out.IdleEnds = &t.Started, &t.Ends, &t.IdleEnds
+	}
+	return writeJSON(x, out)
+}
+
+// token hands the caller an identity JWT of their own, for programs that
+// cannot read the request headers the application gets. A form value audience
+// chooses among the configured ones.
+func (s *Server) token(x *exchange, who *session.Identity) error {
+	audience := x.r.URL.Query().Get("audience")
+	if audience == "" {
+		audience = s.audiences[0]
+	}
+	if !slices.Contains(s.audiences, audience) || s.o.Identity.JWT.Algorithm == "none" {
+		return &refusal{status: http.StatusBadRequest, reason: reasonAudience, style: refuseByProblem}
+	}
+	jwt, expires, err := s.o.Asserter.Fresh(who, audience)
+	if err != nil {
+		return err
+	}
+	return writeJSON(x, map[string]any{
+		"access_token": jwt, "token_type": "Bearer",
+		"expires_in": int(expires.Sub(s.o.Now()).Round(time.Second) / time.Second),
+	})
+}
+
+func (s *Server) keys(x *exchange, _ *session.Identity) error {
+	s.o.Keys.ServeJWKS(x, x.r)
+	return nil
+}
+
+func (s *Server) asset(x *exchange, _ *session.Identity) error {
+	s.o.Pages.Assets().ServeHTTP(x, x.r)
+	return nil
+}
+
+// writeJSON answers a program with something about its caller: for nobody
+// else's eyes, and no cache's.
+func writeJSON(x *exchange, v any) error {
+	h := x.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	return json.NewEncoder(x).Encode(v)
+}

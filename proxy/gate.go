@@ -1,0 +1,165 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	"anteroom/proxy/authn"
+	"anteroom/proxy/authz"
+)
+
+// serve takes a request from its arrival to its answer. An error means that
+// nothing was answered yet.
+func (s *Server) serve(x *exchange) error {
+	s.requests.Add(1)
+	defer s.requests.Done()
+	if err := s.arrive(x); err != nil {
+		return err
+	}
+	d, err := s.find(x)
+	if err != nil {
+		return err
+	}
+	x.door = d.name
+	return s.gate(x, d)
+}
+
+// arrive works out where a request comes from, and refuses what is malformed.
+func (s *Server) arrive(x *exchange) (err error) {
+	x.origin, err = s.origins.of(x.r)
+	x.identify()
+	if err != nil {
+		return &refusal{status: http.StatusBadRequest, reason: reasonForwarded, cause: err}
+	}
+	x.hop.ClientIP, x.hop.ForwardedFor = x.origin.client, x.origin.forwarded
+	x.hop.Proto, x.hop.Host = x.origin.proto, x.origin.host
+	switch m := x.r.Method; {
+	case m == http.MethodConnect, m == http.MethodTrace:
+		return &refusal{status: http.StatusMethodNotAllowed, reason: reasonMethod}
+	case strings.ToUpper(m) != m:
+		return &refusal{status: http.StatusBadRequest, reason: reasonMethod}
+	}
+	return nil
+}
+
+// find finds the door a request came to: one of ours by its exact path, else
+// the application's by the policy.
+func (s *Server) find(x *exchange) (*door, error) {
+	path := escapedPath(x.r)
+	d := s.own[path]
+	if d == nil && strings.HasPrefix(path, assetsPath) {
+		d = s.own[assetsPath]
+	}
+	if (d == nil || !d.anyHost) && !s.origins.ours(x.origin.site) {
+		return nil, &refusal{status: http.StatusMisdirectedRequest, reason: reasonHost}
+	}
+	if d != nil {
+		return d, nil
+	}
+	i, err := s.policy.Match(authz.Target{Method: x.r.Method, Host: bareHost(x.origin.site), Path: path})
+	switch {
+	case err != nil:
+		return nil, &refusal{status: http.StatusBadRequest, reason: reasonPath, cause: err}
+	case i < 0:
+		return nil, &refusal{status: http.StatusNotFound, reason: reasonNoRoute}
+	}
+	return s.apps[i], nil
+}
+
+// escapedPath is the path as it stands in the request line, byte for byte.
+func escapedPath(r *http.Request) string {
+	path, _, _ := strings.Cut(r.RequestURI, "?")
+	if !strings.HasPrefix(path, "/") { // absolute-form (RFC 9112 §3.2.2), "*"
+		return r.URL.EscapedPath()
+	}
+	return path
+}
+
+// gate is the one door everybody passes: who asks, may they, and only then the
+// answer.
+func (s *Server) gate(x *exchange, d *door) error {
+	if len(d.methods) > 0 && !slices.Contains(d.methods, x.r.Method) {
+		x.Header().Set("Allow", strings.Join(d.methods, ", "))
+		return &refusal{status: http.StatusMethodNotAllowed, reason: reasonMethod, style: d.refuse}
+	}
+	if err := s.sameSite(x, d); err != nil {
+		return err
+	}
+	caller, err := s.callers.Identify(x.r)
+	x.who = caller.Who
+	if d.allow.Public {
+		if err != nil { // nobody need be known here: go on as nobody
+			x.err = err
+		}
+	} else if err := s.permit(d, caller, err); err != nil {
+		if s.preflight(x, d) {
+			return nil
+		}
+		return err
+	}
+	if caller.Session == nil {
+		return d.answer(x, caller.Who)
+	}
+	return s.answerSession(x, d, caller)
+}
+
+// sameSite refuses what another site makes a browser do here: WebSockets from
+// foreign pages, which no CORS rule guards, and posts to our own doors.
+func (s *Server) sameSite(x *exchange, d *door) error {
+	if d.forward != nil && x.r.Header.Get("Upgrade") != "" {
+		if o := x.r.Header.Get("Origin"); o != "" && !s.knownOrigin(x, o) {
+			return &refusal{status: http.StatusForbidden, reason: reasonOrigin, style: refuseByProblem}
+		}
+	}
+	if d.posted && x.r.Method == http.MethodPost {
+		if err := s.csrf.Check(x.r); err != nil {
+			return &refusal{status: http.StatusForbidden, reason: reasonOrigin, cause: err, style: d.refuse}
+		}
+	}
+	return nil
+}
+
+// knownOrigin reports whether an Origin (RFC 6454 §6.2) is this site's or a
+// configured one. "null" is neither.
+func (s *Server) knownOrigin(x *exchange, origin string) bool {
+	origin = lower(origin)
+	scheme, host, ok := strings.Cut(origin, "://")
+	if !ok {
+		return false
+	}
+	site := canonicalHost(host, scheme)
+	return s.allowed[origin] || s.origins.ours(site) && (scheme == s.public.Scheme || scheme == x.origin.proto && site != s.origins.host)
+}
+
+// permit asks whether the caller may pass a door that is not public.
+func (s *Server) permit(d *door, caller authn.Caller, err error) error {
+	switch {
+	case errors.Is(err, authn.ErrBroken):
+		return &refusal{status: http.StatusServiceUnavailable, reason: reasonBroken, cause: err, style: d.refuse}
+	case err != nil:
+		return &refusal{status: http.StatusUnauthorized, reason: reasonCredentials, cause: err, style: d.refuse}
+	case caller.Who == nil:
+		return &refusal{status: http.StatusUnauthorized, reason: reasonNobody, style: d.refuse}
+	case !d.allow.Permits(caller.Who):
+		return &refusal{status: http.StatusForbidden, reason: reasonNotAllowed, style: d.refuse}
+	}
+	return nil
+}
+
+// answerSession answers within a session: the answer ends when the session
+// does, however long it would have gone on.
+func (s *Server) answerSession(x *exchange, d *door, caller authn.Caller) error {
+	s.o.Sessions.Touch(x, x.r, caller.Session)
+	x.session = caller.Session
+	if d.forward == nil {
+		return d.answer(x, caller.Who)
+	}
+	ctx, cancel := context.WithCancel(x.r.Context())
+	defer cancel()
+	defer caller.Session.Attach(cancel)()
+	x.r = x.r.WithContext(ctx)
+	return d.answer(x, caller.Who)
+}

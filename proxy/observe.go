@@ -1,0 +1,188 @@
+package proxy
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"regexp"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"anteroom/proxy/upstream"
+	"anteroom/session"
+)
+
+// exchange is one request on its way through: filled step by step, logged once
+// at the end.
+type exchange struct {
+	http.ResponseWriter // the client's; WriteHeader and Write below note what passes
+	r                   *http.Request
+	origin              origin
+	hop                 upstream.Hop
+	door                string // which door it came to; from the closed set in routes.go
+	who                 *session.Identity
+	session             *session.Session // the answer runs under it; nil if under none
+	start               time.Time
+	status              int
+	bytes               int64
+	err                 error
+}
+
+func (x *exchange) WriteHeader(status int) {
+	if x.status == 0 && status >= 200 || status == http.StatusSwitchingProtocols {
+		x.status = status
+	}
+	x.ResponseWriter.WriteHeader(status)
+}
+
+func (x *exchange) Write(b []byte) (int, error) {
+	if x.status == 0 {
+		x.status = http.StatusOK
+	}
+	n, err := x.ResponseWriter.Write(b)
+	x.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap lets http.ResponseController reach Flush and Hijack.
+func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
+
+// ServeHTTP is where every request comes in: it is named, served, and written
+// down, whatever happens to it.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{ResponseWriter: w, r: r, start: s.o.Now(), door: doorNone}
+	s.metrics.inFlight.Inc()
+	defer s.finish(x)
+	if err := s.serve(x); err != nil {
+		s.refuse(x, err)
+	}
+}
+
+// finish contains a panic to its request, then logs and counts it.
+func (s *Server) finish(x *exchange) {
+	s.metrics.inFlight.Dec()
+	p := recover()
+	if p != nil && p != http.ErrAbortHandler {
+		x.err = errors.New("panic")
+		s.o.Log.Error("panic while serving", "panic", p, "stack", string(debug.Stack()), "request_id", x.hop.RequestID)
+		if x.status == 0 {
+			s.refuse(x, &refusal{status: http.StatusInternalServerError, reason: reasonInternal})
+		}
+	}
+	s.note(x)
+	if p != nil {
+		panic(http.ErrAbortHandler) // the answer may be half out: let the server cut the connection
+	}
+}
+
+// note writes the access line and the metrics of one exchange.
+func (s *Server) note(x *exchange) {
+	took := s.o.Now().Sub(x.start)
+	s.metrics.count(x.door, x.status, took)
+	if !s.o.Log.Enabled(x.r.Context(), slog.LevelInfo) {
+		return
+	}
+	var room [12]slog.Attr
+	attrs := append(room[:0],
+		slog.String("request_id", x.hop.RequestID),
+		slog.String("client", x.origin.client),
+		slog.String("method", x.r.Method),
+		slog.String("host", x.origin.host),
+		slog.String("path", x.r.URL.EscapedPath()),
+		slog.Int("status", x.status),
+		slog.Int64("bytes", x.bytes),
+		slog.Int64("us", took.Microseconds()),
+		slog.String("door", x.door))
+	if x.who != nil {
+		attrs = append(attrs, slog.String("sub", x.who.Subject), slog.String("sid", x.who.SessionID))
+	}
+	if x.err != nil {
+		attrs = append(attrs, slog.String("error", x.err.Error()))
+	}
+	s.o.Log.LogAttrs(x.r.Context(), slog.LevelInfo, "request", attrs...)
+}
+
+var (
+	requestIDForm   = regexp.MustCompile(`^[A-Za-z0-9._-]{8,64}$`)
+	traceparentForm = regexp.MustCompile(`^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
+)
+
+// identify names the request: an id for people and a W3C trace context
+// (https://www.w3.org/TR/trace-context/), the one part of the other. What a
+// trusted proxy named keeps its name.
+func (x *exchange) identify() {
+	var b [24]byte
+	binary.NativeEndian.PutUint64(b[0:], rand.Uint64())
+	binary.NativeEndian.PutUint64(b[8:], rand.Uint64())
+	binary.NativeEndian.PutUint64(b[16:], rand.Uint64())
+	var out [55]byte
+	copy(out[:], "00-")
+	hex.Encode(out[3:], b[:16])
+	out[35] = '-'
+	hex.Encode(out[36:], b[16:])
+	copy(out[52:], "-01")
+	if x.origin.trusted {
+		if tp := x.r.Header.Get("Traceparent"); traceparentForm.MatchString(tp) {
+			copy(out[:36], tp[:36]) // the trace goes on; the parent is this hop
+			copy(out[52:], tp[52:])
+		}
+	}
+	x.hop.Traceparent = string(out[:])
+	x.hop.RequestID = x.hop.Traceparent[3:35]
+	if x.origin.trusted {
+		if id := x.r.Header.Get("X-Request-Id"); requestIDForm.MatchString(id) {
+			x.hop.RequestID = id
+		}
+	}
+}
+
+// metrics is what this package counts.
+type metrics struct {
+	inFlight prometheus.Gauge
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+	refused  *prometheus.CounterVec
+	byDoor   map[string]*doorMetrics // ready-made per door, so that counting looks nothing up by label
+}
+
+type doorMetrics struct {
+	classes [6]prometheus.Counter // by first digit of the status
+	seconds prometheus.Observer
+}
+
+func newMetrics(reg prometheus.Registerer, doors []string) *metrics {
+	m := &metrics{
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "anteroom_requests_in_flight", Help: "Requests being served."}),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "anteroom_requests_total", Help: "Requests served, by door and class of status."}, []string{"door", "class"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "anteroom_request_seconds", Help: "Time from header read to answer done.",
+			Buckets: []float64{.001, .005, .01, .05, .1, .5, 1, 5, 30}}, []string{"door"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "anteroom_refused_total", Help: "Requests refused, by reason."}, []string{"reason"}),
+		byDoor:  map[string]*doorMetrics{},
+	}
+	for _, d := range doors {
+		dm := &doorMetrics{seconds: m.seconds.WithLabelValues(d)}
+		for i := range dm.classes {
+			dm.classes[i] = m.requests.WithLabelValues(d, strconv.Itoa(i)+"xx")
+		}
+		m.byDoor[d] = dm
+	}
+	if reg != nil {
+		reg.MustRegister(m.inFlight, m.requests, m.seconds, m.refused)
+	}
+	return m
+}
+
+func (m *metrics) count(door string, status int, took time.Duration) {
+	d := m.byDoor[door]
+	if d == nil || status < 0 || status > 599 {
+		return
+	}
+	d.classes[status/100].Inc()
+	d.seconds.Observe(took.Seconds())
+}

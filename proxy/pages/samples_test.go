@@ -1,0 +1,75 @@
+package pages
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"anteroom/session"
+)
+
+// samples are the pages as people meet them, one for each way they can look.
+func samples() map[string]Page {
+	ada := &session.Identity{Subject: "testdoc", Username: "testdoc", Name: "Dr. Theresa Dócekal", Email: "testdoc@hospital.example",
+		Groups: []string{"cardiology", "doctors", "on-call", "ward 3 · night shift"}}
+	many := *ada
+	many.Groups = nil
+	for i := range 30 {
+		many.Groups = append(many.Groups, fmt.Sprintf("group-%02d", i))
+	}
+	times := func(who *session.Identity) Account {
+		return Account{Identity: who, Started: noon.Add(-3*time.Hour - 20*time.Minute), LastSeen: noon.Add(-20 * time.Second),
+			IdleEnds: noon.Add(59*time.Minute + 40*time.Second), Ends: noon.Add(8*time.Hour + 40*time.Minute),
+			Provider: "https://cloud.hospital.example/nextcloud/", SignOut: "/auth/logout"}
+	}
+	all := map[string]Page{
+		"account":           times(ada),
+		"account-groups":    times(&many),
+		"account-bare":      Account{Identity: &session.Identity{Subject: "u1"}, SignOut: "/auth/logout"},
+		"sign-out-ask":      SignOutAsk{Identity: ada, Action: "/auth/logout", Back: "/"},
+		"signed-out":        SignedOut{SignIn: "/auth/login"},
+		"signed-in":         SignedIn{},
+		"continue":          Continue{To: "https://cloud.hospital.example/logout?to=1&x=2"},
+		"not-allowed":       NotAllowed{Identity: ada, Switch: "/auth/login?switch=1"},
+		"not-allowed-mail":  NotAllowed{Identity: ada, Switch: "/auth/login?switch=1", Contact: "it@hospital.example"},
+		"not-allowed-url":   NotAllowed{Identity: ada, Contact: "https://help.hospital.example/"},
+		"not-allowed-words": NotAllowed{Identity: ada, Contact: "the desk on the second floor"},
+		"forbidden":         Forbidden{Identity: ada, Switch: "/auth/login?switch=1"},
+		"frame":             FrameSignIn{SignIn: "/auth/login?return_to=%2F"},
+		"lost-form-kept":    keptForm(),
+		"lost-form-fields":  LostForm{Action: "/notes", Method: "POST", Fields: keptForm().Fields, SignIn: "/auth/login", Kept: true},
+		"lost-form-gone":    LostForm{Action: "/notes", Method: "POST", SignIn: "/auth/login"},
+		"error-titled":      Error{Status: 400, Title: "A title", Text: "A text.", RequestID: "01J-ABC"},
+	}
+	for _, what := range []string{"nextcloud", "store", "application", "other"} {
+		all["unavailable-"+what] = Unavailable{What: what, RetryAfter: 5 * time.Second}
+	}
+	for _, status := range []int{400, 403, 404, 405, 418, 421, 500, http.StatusGatewayTimeout} {
+		all[fmt.Sprintf("error-%d", status)] = Error{Status: status, RequestID: "01J9Z7RZ6E8Y"}
+	}
+	for _, reason := range []Reason{ReasonExpired, ReasonProvider, ReasonInvalid, ReasonTooLarge, "unheard-of"} {
+		all["failed-"+string(reason)] = SignInFailed{Reason: reason, Retry: "/auth/login", RequestID: "01J9Z7RZ6E8Y", Detail: "invalid_scope"}
+	}
+	all["failed-declined"] = SignInFailed{Reason: ReasonProvider, Retry: "/auth/login", Detail: "access_denied"}
+	for _, why := range []Why{"", WhySecureOverHTTP, WhyOtherHost, WhyTooLarge, WhyBlocked, WhyTossed} {
+		f := SignInFailed{Reason: ReasonCookieLost, Why: why, Cookie: "__Host-anteroom_signin", Retry: "/auth/login", RequestID: "01J9Z7RZ6E8Y"}
+		if why == WhyOtherHost {
+			all["failed-cookie-some-host"] = f
+			f.Want, f.Got = "voice.hospital.example", "10.0.3.7:8000"
+		}
+		all["failed-cookie-"+string(why)] = f
+		f.Reason = ReasonLoop
+		all["failed-loop-"+string(why)] = f
+	}
+	return all
+}
+
+func keptForm() LostForm {
+	return LostForm{
+		Action: "https://voice.hospital.example/notes?patient=17&x='y'", Method: "POST", Enctype: "multipart/form-data",
+		Fields: []Field{{"subject", "Visit & \"follow-up\""}, {"text", "line one\nline two <b>bold</b>"}, {"text", ""}},
+		Files: []File{{"scan", "scan one.txt", "text/plain", "aGVsbG8K"}, {"scan", "zwei.bin", "application/octet-stream", "AAECAw=="},
+			{"letter", "brief.txt", "text/plain", "QnJpZWY="}},
+		SignIn: "https://voice.hospital.example/auth/login?return_to=%2Fauth%2Fsigned-in", Kept: true,
+	}
+}

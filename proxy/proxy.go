@@ -1,0 +1,162 @@
+// Package proxy is the request path: what comes in at the listener and what
+// becomes of it. It trusts nothing a client sends. A request goes one way,
+//
+//	listen → observe → origin → route → gate → answer
+//
+// and an error from any step becomes that route's refusal.
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"anteroom/proxy/audit"
+	"anteroom/proxy/authn"
+	"anteroom/proxy/authz"
+	"anteroom/proxy/pages"
+	"anteroom/proxy/upstream"
+	"anteroom/session"
+	"anteroom/session/signin"
+)
+
+// Options is what a Server is made of. All but Registry and Now is required.
+type Options struct {
+	Config   Config
+	Routes   []Route
+	Identity upstream.Config
+
+	Sessions *session.Manager
+	Cookies  *session.Cookies
+	SignIn   *signin.RelyingParty
+	Keys     *upstream.Ring
+	Asserter *upstream.Asserter
+	Audit    *audit.Log
+	Pages    *pages.Pages
+
+	NextcloudURL string // shown on the account page
+	Log          *slog.Logger
+	Registry     prometheus.Registerer // nil: nothing is counted
+	Now          func() time.Time      // nil: time.Now
+}
+
+// Server answers the site's requests. Make it with New, run it with Serve, end
+// it with Shutdown.
+type Server struct {
+	o       Options
+	public  *url.URL
+	origins *origins
+	callers authn.Source
+	policy  *authz.Policy
+	own     map[string]*door // our URLs, by exact path
+	apps    []*door          // the application's routes, in the policy's order
+
+	audiences []string // of the JWTs, by route
+	csrf      *http.CrossOriginProtection
+	allowed   map[string]bool // origins whose pages may open WebSockets and read our 401
+	metrics   *metrics
+
+	http     *http.Server
+	draining atomic.Bool
+	requests sync.WaitGroup     // those that the http.Server no longer counts, too
+	cutOff   context.CancelFunc // ends what is still under way
+}
+
+// New makes a server; it opens no socket.
+func New(o Options) (*Server, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	public, err := url.Parse(o.Config.PublicURL)
+	if err != nil {
+		return nil, fmt.Errorf("server.public_url: %w", err)
+	}
+	s := &Server{o: o, public: public, csrf: http.NewCrossOriginProtection(), allowed: map[string]bool{}}
+	if s.origins, err = newOrigins(o.Config, public, o.Cookies.Domain()); err != nil {
+		return nil, err
+	}
+	if err := s.csrf.AddTrustedOrigin(originOf(public)); err != nil {
+		return nil, fmt.Errorf("server.public_url: %w", err)
+	}
+	for _, a := range o.Config.AllowedOrigins {
+		s.allowed[lower(a)] = true
+	}
+	s.callers = authn.Chain{authn.Cookie{Sessions: o.Sessions}}
+	if err := s.layRoutes(); err != nil {
+		return nil, err
+	}
+	s.metrics = newMetrics(o.Registry, doorNames)
+	s.http = s.newHTTP()
+	return s, nil
+}
+
+func originOf(u *url.URL) string { return u.Scheme + "://" + u.Host }
+
+func (s *Server) newHTTP() *http.Server {
+	ctx, cancel := context.WithCancel(context.Background())
+	s.cutOff = cancel
+	c := s.o.Config
+	p := new(http.Protocols)
+	p.SetHTTP1(true)
+	p.SetHTTP2(true)
+	p.SetUnencryptedHTTP2(c.H2C)
+	return &http.Server{
+		Handler:           s,
+		Protocols:         p,
+		MaxHeaderBytes:    c.MaxHeaderBytes,
+		ReadHeaderTimeout: c.HeaderTimeout,
+		IdleTimeout:       c.IdleTimeout,
+		ErrorLog:          slog.NewLogLogger(s.o.Log.Handler(), slog.LevelDebug),
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+	}
+}
+
+// Serve answers requests from the listener until Shutdown; it then returns nil.
+func (s *Server) Serve(l net.Listener) error {
+	if t := s.o.Config.TLS; t.Cert != "" {
+		tlsConfig, err := newTLS(t, s.o.Log, s.o.Now)
+		if err != nil {
+			return err
+		}
+		s.http.TLSConfig = tlsConfig
+		return closed(s.http.ServeTLS(l, "", ""))
+	}
+	return closed(s.http.Serve(l))
+}
+
+func closed(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// Shutdown stops taking requests, waits for those under way until ctx is done,
+// then cuts off the rest (sockets and streams that would go on for ever).
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.draining.Store(true)
+	err := s.http.Shutdown(ctx)
+	done := make(chan struct{})
+	go func() { s.requests.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		err = fmt.Errorf("requests still under way were cut off: %w", ctx.Err())
+	}
+	s.cutOff()
+	s.http.Close()
+	<-done
+	for _, d := range s.apps {
+		d.forward.Close()
+	}
+	return err
+}

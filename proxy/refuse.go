@@ -1,0 +1,296 @@
+package proxy
+
+import (
+	"encoding/json"
+	"errors"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"anteroom/proxy/audit"
+	"anteroom/proxy/pages"
+	"anteroom/proxy/upstream"
+)
+
+// refusal is an answer that says no. The caller reads status, reason and text;
+// cause is for the log alone.
+type refusal struct {
+	status int
+	reason string // from the closed set below
+	text   string // fit for the caller; "" for the status's own words
+	style  refusalStyle
+	page   pages.Page // shown to a navigation; nil for a page by status
+	cause  error
+}
+
+func (e *refusal) Error() string {
+	if e.cause != nil {
+		return e.reason + ": " + e.cause.Error()
+	}
+	return e.reason
+}
+
+func (e *refusal) Unwrap() error { return e.cause }
+
+// The reasons: a closed set, for the caller, the audit log and the metrics.
+const (
+	reasonNobody      = "sign_in_required"
+	reasonNotAllowed  = "not_allowed"
+	reasonCredentials = "credentials_refused"
+	reasonBroken      = "sessions_unavailable"
+	reasonProvider    = "provider_unavailable"
+	reasonSignIn      = "sign_in_failed"
+	reasonOrigin      = "foreign_origin"
+	reasonHost        = "unknown_host"
+	reasonPath        = "ambiguous_path"
+	reasonMethod      = "method_not_allowed"
+	reasonForwarded   = "bad_forwarding_headers"
+	reasonNoRoute     = "no_route"
+	reasonApp         = "application_unreachable"
+	reasonAppSlow     = "application_timeout"
+	reasonAudience    = "unknown_audience"
+	reasonInternal    = "internal_error"
+)
+
+// retryAfter is what a caller is told to wait when something is broken.
+const retryAfter = 5 * time.Second
+
+// refuse turns an error from any step into the reply its door owes: the one
+// place where an error becomes an answer.
+func (s *Server) refuse(x *exchange, err error) {
+	var no *refusal
+	if !errors.As(err, &no) {
+		no = fromAnswer(err)
+	}
+	x.err = err
+	if x.status != 0 { // the answer had begun: cutting it off is all that is left
+		panic(http.ErrAbortHandler)
+	}
+	s.metrics.refused.WithLabelValues(no.reason).Inc()
+	s.record(x, no)
+	h := x.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Request-Id", x.hop.RequestID)
+	if no.status == http.StatusServiceUnavailable {
+		h.Set("Retry-After", strconv.Itoa(int(retryAfter/time.Second)))
+	}
+	if s.asProblem(x, no) {
+		s.problem(x, no)
+		return
+	}
+	s.refusePage(x, no)
+}
+
+// fromAnswer names the errors that answers return.
+func fromAnswer(err error) *refusal {
+	switch {
+	case errors.Is(err, upstream.ErrTimeout):
+		return &refusal{status: http.StatusGatewayTimeout, reason: reasonAppSlow, cause: err}
+	case errors.Is(err, upstream.ErrUnreachable):
+		return &refusal{status: http.StatusBadGateway, reason: reasonApp, cause: err}
+	}
+	return &refusal{status: http.StatusInternalServerError, reason: reasonInternal, cause: err}
+}
+
+// record writes down a refusal of somebody; faults of ours are not refusals.
+func (s *Server) record(x *exchange, no *refusal) {
+	kind := audit.Refused
+	if no.reason == reasonSignIn {
+		kind = audit.SignInFailed
+	}
+	if no.status >= 500 && no.reason != reasonSignIn && no.reason != reasonBroken {
+		return
+	}
+	s.audit(x, audit.Event{Kind: kind, Status: no.status, Reason: no.reason})
+}
+
+// audit completes an event with who and what the exchange is about. A log
+// that cannot be written is an error in the program's log.
+func (s *Server) audit(x *exchange, e audit.Event) {
+	e.Client, e.Method, e.Host, e.Path = x.origin.client, x.r.Method, x.origin.host, x.r.URL.EscapedPath()
+	e.RequestID = x.hop.RequestID
+	if e.Subject == "" {
+		e = e.By(x.who)
+	}
+	if err := s.o.Audit.Write(e); err != nil {
+		s.o.Log.Error("audit line lost", "error", err, "request_id", x.hop.RequestID)
+	}
+}
+
+// asProblem decides between a page and a problem document.
+func (s *Server) asProblem(x *exchange, no *refusal) bool {
+	switch no.style {
+	case refuseByProblem:
+		return true
+	case refuseByPage:
+		return false
+	}
+	return !navigates(x.r)
+}
+
+// navigates reports whether a person's browser window waits for the answer, as
+// told by fetch metadata (https://www.w3.org/TR/fetch-metadata/) where the
+// browser sends it, else by Accept.
+func navigates(r *http.Request) bool {
+	h := r.Header
+	if h.Get("Upgrade") != "" {
+		return false
+	}
+	if mode := h.Get("Sec-Fetch-Mode"); mode != "" {
+		return mode == "navigate"
+	}
+	return strings.Contains(h.Get("Accept"), "text/html") && h.Get("X-Requested-With") == ""
+}
+
+// framed reports whether a navigation is inside another page, where signing in
+// is neither possible (providers forbid it) nor wise.
+func framed(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Dest") {
+	case "iframe", "frame", "embed", "object", "fencedframe":
+		return true
+	}
+	return false
+}
+
+// problemDocument is RFC 9457's, with the reason and, on a 401, where to sign in.
+type problemDocument struct {
+	Type      string `json:"type"`
+	Title     string `json:"title"`
+	Status    int    `json:"status"`
+	Detail    string `json:"detail,omitempty"`
+	Reason    string `json:"reason"`
+	SignIn    string `json:"sign_in,omitempty"`
+	RequestID string `json:"request_id"`
+}
+
+// problem answers a program.
+func (s *Server) problem(x *exchange, no *refusal) {
+	doc := problemDocument{Type: "about:blank", Title: http.StatusText(no.status), Status: no.status,
+		Detail: no.text, Reason: no.reason, RequestID: x.hop.RequestID}
+	if doc.Detail == "" {
+		doc.Detail = reasonText[no.reason]
+	}
+	h := x.Header()
+	s.corsReadable(x)
+	if no.status == http.StatusUnauthorized {
+		doc.SignIn = originOf(s.public) + "/auth/login"
+		h.Set("WWW-Authenticate", `Bearer realm="anteroom"`)
+	}
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("X-Content-Type-Options", "nosniff")
+	x.WriteHeader(no.status)
+	if x.r.Method != http.MethodHead {
+		json.NewEncoder(x).Encode(doc)
+	}
+}
+
+var reasonText = map[string]string{
+	reasonNobody:      "Sign in first.",
+	reasonNotAllowed:  "You are signed in but may not use this.",
+	reasonCredentials: "The credentials offered are not good.",
+	reasonBroken:      "Sessions cannot be checked at the moment. Nobody was signed out.",
+	reasonProvider:    "Nextcloud does not answer at the moment.",
+	reasonSignIn:      "The sign-in was not completed.",
+	reasonOrigin:      "This was asked for by a page of another site.",
+	reasonHost:        "This server does not answer to that host name.",
+	reasonPath:        "The path can be read in more than one way.",
+	reasonMethod:      "That method is not answered here.",
+	reasonForwarded:   "The forwarding headers cannot be read.",
+	reasonNoRoute:     "Nothing is served at this address.",
+	reasonApp:         "The application does not answer.",
+	reasonAppSlow:     "The application took too long to answer.",
+	reasonAudience:    "No route has that audience.",
+	reasonInternal:    "Something went wrong here.",
+}
+
+// corsReadable lets pages of configured origins read a refusal: without it a
+// page sees a network error where it should see that nobody is signed in.
+func (s *Server) corsReadable(x *exchange) bool {
+	origin := x.r.Header.Get("Origin")
+	if origin == "" || !s.allowed[lower(origin)] {
+		return false
+	}
+	h := x.Header()
+	h.Set("Access-Control-Allow-Origin", origin)
+	h.Set("Access-Control-Allow-Credentials", "true")
+	h.Set("Access-Control-Expose-Headers", "WWW-Authenticate, X-Request-Id, Retry-After")
+	h.Add("Vary", "Origin")
+	return true
+}
+
+// refusePage answers a person.
+func (s *Server) refusePage(x *exchange, no *refusal) {
+	here := s.signInURL(x)
+	switch {
+	case no.page != nil:
+		s.o.Pages.Render(x, x.r, no.status, no.page)
+	case no.reason == reasonNobody && framed(x.r):
+		s.o.Pages.Render(x, x.r, no.status, pages.FrameSignIn{SignIn: here})
+	case no.reason == reasonNobody && (x.r.Method == http.MethodGet || x.r.Method == http.MethodHead):
+		http.Redirect(x, x.r, here, http.StatusFound)
+	case no.reason == reasonNobody:
+		s.lostForm(x, no)
+	case no.reason == reasonNotAllowed:
+		s.o.Pages.Render(x, x.r, no.status, pages.Forbidden{Identity: x.who, Switch: switchURL})
+	case no.reason == reasonBroken:
+		s.o.Pages.Render(x, x.r, no.status, pages.Unavailable{What: "store", RetryAfter: retryAfter})
+	case no.reason == reasonApp, no.reason == reasonAppSlow:
+		s.o.Pages.Render(x, x.r, no.status, pages.Unavailable{What: "application", RetryAfter: retryAfter})
+	default:
+		s.o.Pages.Render(x, x.r, no.status, pages.Error{Status: no.status, Text: no.text, RequestID: x.hop.RequestID})
+	}
+}
+
+// signInURL is where to sign in so as to come back to what was asked for. It
+// is on the public origin, whatever Host the request named.
+func (s *Server) signInURL(x *exchange) string {
+	back := x.r.URL.RequestURI()
+	if x.origin.site != s.origins.host {
+		back = s.here(x) + back
+	}
+	if x.r.Method != http.MethodGet && x.r.Method != http.MethodHead {
+		back = "/auth/signed-in"
+	}
+	return originOf(s.public) + "/auth/login?return_to=" + url.QueryEscape(back)
+}
+
+// here is the origin a request came to, as its browser sees it.
+func (s *Server) here(x *exchange) string {
+	if x.origin.site == s.origins.host {
+		return originOf(s.public)
+	}
+	return x.origin.proto + "://" + x.origin.site
+}
+
+// switchURL begins a sign-in although somebody is signed in.
+const switchURL = "/auth/login?switch=1"
+
+// preflight answers a CORS preflight from a configured origin for a door that
+// nobody may pass without a session: preflights never carry one. What the
+// application says on the request that follows decides what the page may read.
+func (s *Server) preflight(x *exchange, d *door) bool {
+	asked := x.r.Header.Get("Access-Control-Request-Method")
+	if d.forward == nil || x.r.Method != http.MethodOptions || asked == "" || !s.corsReadable(x) {
+		return false
+	}
+	h := x.Header()
+	h.Set("Access-Control-Allow-Methods", asked)
+	if names := x.r.Header.Get("Access-Control-Request-Headers"); names != "" {
+		h.Set("Access-Control-Allow-Headers", names)
+	}
+	h.Add("Vary", "Access-Control-Request-Method, Access-Control-Request-Headers")
+	x.WriteHeader(http.StatusNoContent)
+	return true
+}
+
+// mediaType is a request's media type without parameters, lower case.
+func mediaType(r *http.Request) (string, map[string]string) {
+	t, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil {
+		return "", nil
+	}
+	return t, params
+}

@@ -1,0 +1,100 @@
+package proxy
+
+import (
+	"fmt"
+	"net/http"
+
+	"anteroom/proxy/authz"
+	"anteroom/proxy/upstream"
+	"anteroom/session"
+)
+
+// answer is what every door ends in: it writes the reply to a caller who may
+// have it (nil where nobody need be known) and returns nil, or returns an error
+// having written nothing.
+type answer func(x *exchange, who *session.Identity) error
+
+// door is one place to come in at.
+type door struct {
+	name    string
+	methods []string // empty: any
+	allow   authz.Allow
+	answer  answer
+	refuse  refusalStyle
+	anyHost bool // answers whatever Host it is asked by
+	posted  bool // a POST must come from our own pages
+
+	forward *upstream.Forwarder // for the application's doors
+}
+
+// refusalStyle is how a door says no.
+type refusalStyle int
+
+const (
+	refuseByCaller  refusalStyle = iota // a page for a navigation, a problem document for a program
+	refuseByProblem                     // always a problem document (RFC 9457)
+	refuseByPage                        // always a page
+)
+
+// The doors' names: a closed set, for logs and metrics.
+const (
+	doorNone   = "none" // the request did not get as far as a door
+	doorApp    = "application"
+	doorSignIn = "sign_in"
+	doorOwn    = "account"
+	doorKeys   = "keys"
+	doorAssets = "assets"
+)
+
+var doorNames = []string{doorNone, doorApp, doorSignIn, doorOwn, doorKeys, doorAssets}
+
+// layRoutes lists every URL we answer ourselves, then the application's.
+func (s *Server) layRoutes() error {
+	public, get := authz.Allow{Public: true}, []string{http.MethodGet, http.MethodHead}
+	s.own = map[string]*door{
+		"/auth/login":             {name: doorSignIn, methods: get, allow: public, answer: s.login, refuse: refuseByPage},
+		s.o.SignIn.CallbackPath(): {name: doorSignIn, methods: get, allow: public, answer: s.callback, refuse: refuseByPage},
+		"/auth/logout":            {name: doorSignIn, methods: []string{"GET", "HEAD", "POST"}, allow: public, answer: s.logout, refuse: refuseByPage, posted: true},
+		"/auth/signed-in":         {name: doorSignIn, methods: get, allow: public, answer: s.signedIn, refuse: refuseByPage},
+		"/auth/":                  {name: doorOwn, methods: get, answer: s.account, refuse: refuseByCaller},
+		"/auth/me":                {name: doorOwn, methods: get, answer: s.me, refuse: refuseByProblem},
+		"/auth/token":             {name: doorOwn, methods: []string{"POST"}, answer: s.token, refuse: refuseByProblem, posted: true},
+		"/.well-known/jwks.json":  {name: doorKeys, methods: get, allow: public, answer: s.keys, refuse: refuseByProblem, anyHost: true},
+	}
+	assets := &door{name: doorAssets, methods: get, allow: public, answer: s.asset, refuse: refuseByProblem}
+	s.own[assetsPath] = assets
+	return s.layApps()
+}
+
+const assetsPath = "/auth/assets/"
+
+// layApps makes a door of each configured route; two with the same
+// destination share its connections.
+func (s *Server) layApps() error {
+	var rules []authz.Rule
+	for _, r := range s.o.Routes {
+		rules = append(rules, authz.Rule{Path: r.Path, Host: lower(r.Host), Methods: r.Methods, Allow: r.Allow})
+	}
+	s.policy = authz.NewPolicy(rules)
+	made := map[upstream.Destination]*upstream.Forwarder{}
+	for i, r := range s.o.Routes {
+		dest := upstream.Destination{URL: r.Upstream, Audience: r.Audience, JWTInQuery: r.JWTInQuery}
+		if made[dest] == nil {
+			f, err := upstream.NewForwarder(s.o.Identity, dest, s.o.Asserter, upstream.Options{
+				OwnCookie:              s.o.Cookies.Ours,
+				MethodOverrideStripped: s.policy.ByMethod(),
+				DialTimeout:            s.o.Config.DialTimeout,
+				Log:                    s.o.Log,
+			})
+			if err != nil {
+				return fmt.Errorf("routes[%d]: %w", i, err)
+			}
+			made[dest] = f
+		}
+		s.audiences = append(s.audiences, upstream.AudienceOf(s.o.Identity.JWT, dest))
+		d := &door{name: doorApp, allow: r.Allow, refuse: refuseByCaller, forward: made[dest]}
+		d.answer = func(x *exchange, who *session.Identity) error { return d.forward.Forward(x, x.r, who, &x.hop) }
+		s.apps = append(s.apps, d)
+	}
+	return nil
+}

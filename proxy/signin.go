@@ -1,0 +1,139 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"anteroom/proxy/audit"
+	"anteroom/proxy/pages"
+	"anteroom/session"
+	"anteroom/session/signin"
+)
+
+// login starts a sign-in, unless the caller is signed in already and did not
+// ask to switch.
+func (s *Server) login(x *exchange, who *session.Identity) error {
+	query := x.r.URL.Query()
+	back := s.o.SignIn.ReturnTo(query.Get("return_to"))
+	if who != nil && query.Get("switch") == "" {
+		return s.goOn(x, back)
+	}
+	if err := s.o.SignIn.Start(x, x.r, back); err != nil {
+		return s.signInRefusal(x, err)
+	}
+	return nil
+}
+
+// callback finishes a sign-in. One that comes too late, or twice, does no harm
+// to a person who is signed in: they go on.
+func (s *Server) callback(x *exchange, who *session.Identity) error {
+	result, err := s.o.SignIn.Finish(x, x.r)
+	if err != nil {
+		var failed *signin.Error
+		if who != nil && errors.As(err, &failed) && (failed.Kind == signin.Expired || failed.Kind == signin.Invalid || failed.Kind == signin.CookieLost) {
+			return s.goOn(x, s.o.SignIn.ReturnTo(failed.ReturnTo))
+		}
+		return s.signInRefusal(x, err)
+	}
+	begun, err := s.o.Sessions.Begin(x, x.r, result.Grant)
+	if err != nil {
+		return s.beginRefusal(err)
+	}
+	x.who = begun.Who()
+	s.audit(x, audit.Event{Kind: audit.SignIn, Status: http.StatusOK}.By(x.who))
+	return s.goOn(x, result.ReturnTo)
+}
+
+// goOn sends a browser to a place on this site, or on one it shares sign-in
+// with. Where the redirect itself could go wrong — a SameSite=Strict cookie is
+// not sent on it, and the grant page's form-action forbids another origin —
+// a page goes on instead.
+func (s *Server) goOn(x *exchange, to string) error {
+	x.Header().Set("Cache-Control", "no-store")
+	if s.o.Cookies.Strict() || !strings.HasPrefix(to, "/") {
+		s.o.Pages.Render(x, x.r, http.StatusOK, pages.Continue{To: to})
+		return nil
+	}
+	http.Redirect(x, x.r, to, http.StatusSeeOther)
+	return nil
+}
+
+// signedIn is where a sign-in in a tab of its own ends.
+func (s *Server) signedIn(x *exchange, _ *session.Identity) error {
+	s.o.Pages.Render(x, x.r, http.StatusOK, pages.SignedIn{})
+	return nil
+}
+
+// signOutTimeout is how long the provider may take to revoke tokens; the
+// person is signed out here before.
+const signOutTimeout = 5 * time.Second
+
+// logout asks on GET and signs out on POST.
+func (s *Server) logout(x *exchange, who *session.Identity) error {
+	switch {
+	case x.r.Method != http.MethodPost && who != nil:
+		s.o.Pages.Render(x, x.r, http.StatusOK, pages.SignOutAsk{Identity: who, Action: "/auth/logout", Back: "/"})
+		return nil
+	case x.session == nil:
+		s.o.Pages.Render(x, x.r, http.StatusOK, pages.SignedOut{SignIn: "/auth/login"})
+		return nil
+	}
+	tokens := x.session.Grant().Tokens
+	s.o.SignIn.Forget(x)
+	if err := s.o.Sessions.End(x, x.r, x.session, session.EndSignedOut); err != nil {
+		x.err = err // the person is signed out here all the same
+	}
+	s.audit(x, audit.Event{Kind: audit.SignOut, Status: http.StatusOK}.By(who))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), signOutTimeout)
+	defer cancel()
+	if to := s.o.SignIn.SignOut(ctx, tokens, originOf(s.public)+"/auth/logout"); to != "" {
+		return s.goOn(x, to)
+	}
+	http.Redirect(x, x.r, "/auth/logout", http.StatusSeeOther)
+	return nil
+}
+
+// signInRefusal puts a sign-in's error into a page.
+func (s *Server) signInRefusal(x *exchange, err error) error {
+	var e *signin.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	no := &refusal{status: http.StatusBadRequest, reason: reasonSignIn, cause: err, style: refuseByPage}
+	failed := pages.SignInFailed{Cookie: e.Cookie, Why: pages.Why(e.Why), Want: s.origins.host, Got: x.origin.site, Retry: "/auth/login"}
+	switch e.Kind {
+	case signin.Unavailable:
+		no.status, no.reason = http.StatusServiceUnavailable, reasonProvider
+		no.page = pages.Unavailable{What: "nextcloud", RetryAfter: retryAfter}
+		return no
+	case signin.NotAllowed:
+		no.status, no.reason = http.StatusForbidden, reasonNotAllowed
+		no.page = pages.NotAllowed{Identity: e.Who, Switch: switchURL}
+		return no
+	case signin.Refused:
+		failed.Reason, failed.Detail = pages.ReasonProvider, e.Code
+	case signin.Expired:
+		failed.Reason = pages.ReasonExpired
+	case signin.CookieLost:
+		failed.Reason = pages.ReasonCookieLost
+	case signin.Loop:
+		failed.Reason = pages.ReasonLoop
+	default:
+		failed.Reason = pages.ReasonInvalid
+	}
+	no.page = failed
+	return no
+}
+
+// beginRefusal is for a person who signed in but whose session cannot be kept.
+func (s *Server) beginRefusal(err error) error {
+	no := &refusal{status: http.StatusServiceUnavailable, reason: reasonBroken, cause: err, style: refuseByPage}
+	if errors.Is(err, session.ErrTooLarge) {
+		no.status, no.reason = http.StatusInternalServerError, reasonSignIn
+		no.page = pages.SignInFailed{Reason: pages.ReasonTooLarge, Cookie: s.o.Cookies.Name(""), Retry: "/auth/login"}
+	}
+	return no
+}

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"anteroom/integrations"
+	"anteroom/proxy"
+	"anteroom/proxy/audit"
+	"anteroom/proxy/pages"
+	"anteroom/proxy/upstream"
+	"anteroom/session"
+	"anteroom/session/signin"
+)
+
+// serve runs the proxy until ctx is done.
+func serve(ctx context.Context, args []string, sys system) error {
+	fs, file := flags("serve", "run the proxy", sys)
+	if err := parse(fs, args); err != nil {
+		return err
+	}
+	cfg, err := configured(*file, sys)
+	if err != nil {
+		return err
+	}
+	return serveConfig(ctx, cfg, sys, nil)
+}
+
+// serveConfig runs the proxy with a configuration. started, if not nil, is
+// told the addresses once both listeners are open.
+func serveConfig(ctx context.Context, cfg *Config, sys system, started func(site, admin net.Addr)) error {
+	log := newLog(cfg.Telemetry, sys.Err)
+	h, err := build(cfg, log, sys)
+	if err != nil {
+		return err
+	}
+	defer h.audit.Close()
+	site, err := net.Listen("tcp", cfg.Server.Listen)
+	if err != nil {
+		return fmt.Errorf("server.listen: %w", err)
+	}
+	admin, err := net.Listen("tcp", cfg.Server.AdminListen)
+	if err != nil {
+		site.Close()
+		return fmt.Errorf("server.admin_listen: %w", err)
+	}
+	log.Info("listening", "site", site.Addr().String(), "admin", admin.Addr().String(), "public_url", cfg.Server.PublicURL, "nextcloud", cfg.Nextcloud.URL)
+	warnUnserved(cfg, log)
+	if started != nil {
+		started(site.Addr(), admin.Addr())
+	}
+	return h.run(ctx, site, admin)
+}
+
+// house is everything that runs.
+type house struct {
+	cfg      *Config
+	log      *slog.Logger
+	registry *prometheus.Registry
+	sessions *session.Manager
+	signIn   *signin.RelyingParty
+	keys     *upstream.Ring
+	audit    *audit.Log
+	server   *proxy.Server
+}
+
+// build puts the rooms together; it opens files but no socket.
+func build(cfg *Config, log *slog.Logger, sys system) (*house, error) {
+	h := &house{cfg: cfg, log: log, registry: prometheus.NewRegistry()}
+	h.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	public, err := url.Parse(cfg.Server.PublicURL)
+	if err != nil {
+		return nil, fmt.Errorf("server.public_url: %w", err)
+	}
+	cookies := session.NewCookies(cfg.Session.Cookie, public.Scheme == "https")
+	codec, err := session.NewCodec(cfg.Session.Keys)
+	if err != nil {
+		return nil, fmt.Errorf("session.keys: %w", err)
+	}
+	if err := h.buildSignIn(public, cookies, codec); err != nil {
+		return nil, err
+	}
+	if h.audit, err = audit.Open(cfg.Audit, sys.Out, sys.Err, nil); err != nil {
+		return nil, err
+	}
+	h.sessions = session.New(cfg.Session, session.Options{
+		Store: openStore(cfg.Session, cookies, codec), Cookies: cookies, Renewer: h.signIn, Log: log, Registry: h.registry, Ended: h.ended,
+	})
+	return h, h.buildServer(cookies)
+}
+
+func openStore(cfg session.Config, cookies *session.Cookies, codec *session.Codec) session.Store {
+	if cfg.Store == "cookie" {
+		return session.NewBrowser(cookies, codec, nil)
+	}
+	return &session.Memory{}
+}
+
+func (h *house) buildSignIn(public *url.URL, cookies *session.Cookies, codec *session.Codec) error {
+	nextcloud, err := url.Parse(h.cfg.Nextcloud.URL)
+	if err != nil {
+		return fmt.Errorf("nextcloud.url: %w", err)
+	}
+	client, err := integrations.NewClient(h.cfg.Nextcloud)
+	if err != nil {
+		return err
+	}
+	o := signin.Options{Nextcloud: nextcloud, Public: public, Client: client, Codec: codec, Cookies: cookies, Log: h.log, Registry: h.registry}
+	if d := cookies.Domain(); d != "" {
+		o.ReturnHosts = []string{d, "." + d}
+	}
+	h.signIn, err = signin.New(h.cfg.SignIn, o)
+	return err
+}
+
+func (h *house) buildServer(cookies *session.Cookies) error {
+	var err error
+	if h.keys, err = upstream.OpenKeys(h.cfg.Identity.JWT, time.Now, h.log); err != nil {
+		return err
+	}
+	p, err := pages.New()
+	if err != nil {
+		return err
+	}
+	h.server, err = proxy.New(proxy.Options{
+		Config: h.cfg.Server, Routes: h.cfg.Routes, Identity: h.cfg.Identity,
+		Sessions: h.sessions, Cookies: cookies, SignIn: h.signIn,
+		Keys: h.keys, Asserter: upstream.NewAsserter(h.cfg.Identity, h.cfg.Server.PublicURL, h.keys, time.Now),
+		Audit: h.audit, Pages: p, NextcloudURL: h.cfg.Nextcloud.URL, Log: h.log, Registry: h.registry,
+	})
+	return err
+}
+
+// ended writes down sessions that end without anybody asking.
+func (h *house) ended(who *session.Identity, why session.End) {
+	if err := h.audit.Write(audit.Event{Kind: audit.SessionEnded, Reason: string(why)}.By(who)); err != nil {
+		h.log.Error("audit line lost", "error", err)
+	}
+}
+
+// run serves both listeners until ctx is done, then drains.
+func (h *house) run(ctx context.Context, site, admin net.Listener) error {
+	background, stop := context.WithCancel(context.Background())
+	var work sync.WaitGroup
+	for _, f := range []func(context.Context){h.signIn.Run, h.sessions.Run, h.keys.Run} {
+		work.Go(func() { f(background) })
+	}
+	adminServer := &http.Server{
+		Handler:           h.server.Admin([]proxy.Check{{Name: "nextcloud", Err: h.signIn.Ready}}, h.registry),
+		ReadHeaderTimeout: 5 * time.Second,
+		ErrorLog:          slog.NewLogLogger(h.log.Handler(), slog.LevelDebug),
+	}
+	failed := make(chan error, 2)
+	work.Go(func() { failed <- h.server.Serve(site) })
+	work.Go(func() { failed <- notClosed(adminServer.Serve(admin)) })
+
+	var err error
+	select {
+	case <-ctx.Done():
+		h.log.Info("stopping", "drain_timeout", h.cfg.Server.DrainTimeout.String())
+	case err = <-failed:
+	}
+	drain, cancel := context.WithTimeout(context.Background(), h.cfg.Server.DrainTimeout)
+	defer cancel()
+	if e := h.server.Shutdown(drain); e != nil {
+		h.log.Warn("stopped with requests under way", "error", e)
+	}
+	h.sessions.Close(drain)
+	stop()
+	adminServer.Close()
+	work.Wait()
+	h.log.Info("stopped")
+	return err
+}
+
+func notClosed(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// newLog makes the program's log.
+func newLog(cfg TelemetryConfig, w io.Writer) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(cfg.LogLevel)); err != nil {
+		level = slog.LevelInfo
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if cfg.LogFormat == "text" {
+		return slog.New(slog.NewTextHandler(w, o))
+	}
+	return slog.New(slog.NewJSONHandler(w, o))
+}
+
+// warnUnserved names what is configured but has no door in this version.
+func warnUnserved(cfg *Config, log *slog.Logger) {
+	i := cfg.Integrations
+	for name, set := range map[string]bool{
+		"webdav": i.WebDAV.Username != "", "caldav": i.CalDAV.Username != "", "carddav": i.CardDAV.Username != "",
+		"directory": i.Directory.Username != "", "mail": i.Mail.IMAP != "" || i.Mail.SMTP != "",
+	} {
+		if set {
+			log.Warn("this version does not serve a configured integration yet", "integration", name)
+		}
+	}
+}

@@ -1,0 +1,185 @@
+package signin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+const (
+	firstRetry  = time.Second
+	lastRetry   = 30 * time.Second
+	recheckTime = 15 * time.Minute
+)
+
+// metadata is what we read of a discovery document (OpenID Connect Discovery
+// 1.0 §3, RFC 8414, RFC 9207 §3).
+type metadata struct {
+	Issuer        string   `json:"issuer"`
+	AuthURL       string   `json:"authorization_endpoint"`
+	TokenURL      string   `json:"token_endpoint"`
+	UserInfoURL   string   `json:"userinfo_endpoint"`
+	JWKSURL       string   `json:"jwks_uri"`
+	EndSessionURL string   `json:"end_session_endpoint"`
+	RevocationURL string   `json:"revocation_endpoint"`
+	Algorithms    []string `json:"id_token_signing_alg_values_supported"`
+	Scopes        []string `json:"scopes_supported"`
+	IssInAnswer   bool     `json:"authorization_response_iss_parameter_supported"`
+}
+
+// errNoOIDC: the server answers, and offers no OpenID Connect.
+var errNoOIDC = errors.New("no OpenID Connect discovery document")
+
+// Run finds the provider, and looks again from time to time, until ctx is
+// done. It never gives up: the provider may be down when we start.
+func (p *RelyingParty) Run(ctx context.Context) {
+	wait := firstRetry
+	for {
+		found, err := p.discover(ctx)
+		next := recheckTime
+		switch {
+		case err == nil:
+			p.adopt(found)
+			wait = firstRetry
+		case ctx.Err() != nil:
+			return
+		default:
+			p.miss(err)
+			next = wait/2 + rand.N(wait)
+			wait = min(2*wait, lastRetry)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(next):
+		}
+	}
+}
+
+func (p *RelyingParty) adopt(found provider) {
+	before := p.Provider()
+	p.found.Store(&found)
+	p.failed.Store(nil)
+	p.metrics.ready.Set(1)
+	if before == found.kind() {
+		return
+	}
+	meaning := "OpenID Connect: who signed in comes from the id_token and userinfo"
+	if found.kind() == kindNextcloud {
+		meaning = "Nextcloud's built-in OAuth2, which is not OpenID Connect: who signed in comes from its OCS API, and signing out here leaves the person signed in there"
+	}
+	p.o.Log.Info("sign-in provider found", "provider", found.kind(), "configured", p.cfg.Provider, "meaning", meaning)
+}
+
+// miss notes that the provider was not found. One that was found before stays.
+func (p *RelyingParty) miss(err error) {
+	p.o.Log.Warn("sign-in provider not found yet; trying again", "error", err)
+	if p.provider() == nil {
+		p.failed.Store(&err)
+		p.metrics.ready.Set(0)
+	}
+}
+
+// discover finds out what the server offers.
+func (p *RelyingParty) discover(ctx context.Context) (provider, error) {
+	if p.cfg.Provider == kindNextcloud {
+		return newNextcloud(p), p.statusOK(ctx)
+	}
+	m, err := p.findMetadata(ctx)
+	switch {
+	case err == nil:
+		return newOIDC(p, m)
+	case errors.Is(err, errNoOIDC) && p.cfg.Provider == "auto" && p.Provider() != kindOIDC:
+		return newNextcloud(p), p.statusOK(ctx)
+	}
+	return nil, err
+}
+
+// findMetadata looks for a discovery document where the standard puts it and,
+// for a Nextcloud whose web server lacks the rewrite rules, where its app does.
+func (p *RelyingParty) findMetadata(ctx context.Context) (*metadata, error) {
+	base := strings.TrimSuffix(p.o.Nextcloud.String(), "/")
+	places := []string{
+		strings.TrimSuffix(p.cfg.Issuer, "/") + "/.well-known/openid-configuration",
+		base + "/index.php/.well-known/openid-configuration",
+		base + "/index.php/apps/oidc/openid-configuration",
+	}
+	var other error
+	for _, place := range places {
+		m, err := p.fetchMetadata(ctx, place)
+		if err == nil {
+			return m, nil
+		}
+		if !errors.Is(err, errNoOIDC) && other == nil {
+			other = err
+		}
+	}
+	if other != nil {
+		return nil, other
+	}
+	return nil, errNoOIDC
+}
+
+func (p *RelyingParty) fetchMetadata(ctx context.Context, place string) (*metadata, error) {
+	defer p.timed("discovery")()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, place, nil)
+	if err != nil {
+		return nil, fmt.Errorf("discovery: %w", err)
+	}
+	client := *p.client
+	client.CheckRedirect = sameOrigin
+	var m metadata
+	status, err := fetchJSON(&client, r, &m)
+	switch {
+	case status == http.StatusNotFound, err != nil && status == http.StatusOK, err == nil && m.Issuer == "":
+		return nil, errNoOIDC
+	case err != nil:
+		return nil, fmt.Errorf("discovery: %w", err)
+	}
+	return &m, p.judgeMetadata(&m)
+}
+
+// sameOrigin follows redirects within one server, three at most.
+func sameOrigin(r *http.Request, via []*http.Request) error {
+	if len(via) > 3 || r.URL.Scheme != via[0].URL.Scheme || r.URL.Host != via[0].URL.Host {
+		return http.ErrUseLastResponse
+	}
+	return nil
+}
+
+func (p *RelyingParty) judgeMetadata(m *metadata) error {
+	if strings.TrimSuffix(m.Issuer, "/") != strings.TrimSuffix(p.cfg.Issuer, "/") {
+		return fmt.Errorf("discovery: the server calls itself issuer %q, signin.issuer is %q", m.Issuer, p.cfg.Issuer)
+	}
+	for _, e := range []string{m.AuthURL, m.TokenURL, m.JWKSURL} {
+		if u, err := url.Parse(e); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+			return fmt.Errorf("discovery: %q is no endpoint", e)
+		}
+	}
+	return nil
+}
+
+// statusOK asks whether an installed Nextcloud is there and at work.
+func (p *RelyingParty) statusOK(ctx context.Context) error {
+	defer p.timed("status")()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, p.o.Nextcloud.JoinPath("status.php").String(), nil)
+	if err != nil {
+		return fmt.Errorf("status.php: %w", err)
+	}
+	var s struct{ Installed, Maintenance bool }
+	if _, err := fetchJSON(p.client, r, &s); err != nil {
+		return fmt.Errorf("asking Nextcloud's status: %w", err)
+	}
+	switch {
+	case !s.Installed:
+		return errors.New("Nextcloud is not installed yet")
+	case s.Maintenance:
+		return errors.New("Nextcloud is in maintenance mode")
+	}
+	return nil
+}

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"anteroom/demo"
+	"anteroom/test/person"
+)
+
+// scene is everything under measurement, running on loopback.
+type scene struct {
+	app, proxy, site string // addresses
+	cookie           string // of a signed-in person
+	anteroom         *exec.Cmd
+	started          []*exec.Cmd
+	nextcloud        *http.Server
+}
+
+func newScene(ctx context.Context, anteroom string) (*scene, error) {
+	s := &scene{app: freeAddr(), proxy: freeAddr(), site: freeAddr()}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.start(ctx, nil, self, "app", s.app); err != nil {
+		return nil, err
+	}
+	if _, err := s.start(ctx, nil, self, "proxy", s.proxy, s.app); err != nil {
+		return nil, err
+	}
+	if err := s.startAnteroom(ctx, anteroom); err != nil {
+		s.end()
+		return nil, err
+	}
+	for _, addr := range []string{s.app, s.proxy, s.site} {
+		if err := await("http://" + addr + "/"); err != nil {
+			s.end()
+			return nil, err
+		}
+	}
+	if err := s.signIn(); err != nil {
+		s.end()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *scene) startAnteroom(ctx context.Context, anteroom string) (err error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	client := demo.DefaultClients()[0]
+	_, port, _ := net.SplitHostPort(s.site)
+	public := "http://localhost:" + port
+	cloud := demo.NewNextcloud(demo.Options{})
+	cloud.AddRedirectURI(client.ID, public+"/auth/callback")
+	s.nextcloud = &http.Server{Handler: cloud}
+	go s.nextcloud.Serve(l)
+	admin := freeAddr()
+	s.anteroom, err = s.start(ctx, []string{
+		"NEXTCLOUD_BASE_URL=http://" + l.Addr().String(),
+		"NEXTCLOUD_CLIENT_ID=" + client.ID, "NEXTCLOUD_CLIENT_SECRET=" + client.Secret,
+		"NEXTCLOUD_REDIRECT_URI=" + public + "/auth/callback",
+		"ANTEROOM_UPSTREAM=http://" + s.app,
+		"ANTEROOM_SERVER_LISTEN=" + s.site, "ANTEROOM_SERVER_ADMIN_LISTEN=" + admin,
+		"ANTEROOM_SERVER_HOSTS=" + s.site,
+		"ANTEROOM_TELEMETRY_LOG_LEVEL=" + envOr("BENCH_LOG_LEVEL", "info"),
+	}, anteroom, "serve")
+	if err != nil {
+		return err
+	}
+	return await("http://" + admin + "/readyz")
+}
+
+func envOr(name, otherwise string) string {
+	if v := os.Getenv(name); v != "" {
+		return v
+	}
+	return otherwise
+}
+
+// start starts a process whose output goes nowhere: what it costs to write is
+// part of what is measured, what reads it is not.
+func (s *scene) start(ctx context.Context, env []string, name string, args ...string) (*exec.Cmd, error) {
+	c := exec.CommandContext(ctx, name, args...)
+	c.Env = append(os.Environ(), env...)
+	c.Stderr = os.Stderr
+	if env != nil {
+		null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+		if err != nil {
+			return nil, err
+		}
+		defer null.Close()
+		c.Stderr, c.Stdout = null, null
+	}
+	if err := c.Start(); err != nil {
+		return nil, fmt.Errorf("starting %s: %w", name, err)
+	}
+	s.started = append(s.started, c)
+	return c, nil
+}
+
+func (s *scene) end() {
+	for _, c := range s.started {
+		c.Process.Kill()
+		c.Wait()
+	}
+	if s.nextcloud != nil {
+		s.nextcloud.Close()
+	}
+}
+
+// signIn signs testdoc in and keeps the cookies for wrk.
+func (s *scene) signIn() error {
+	_, port, _ := net.SplitHostPort(s.site)
+	site := "http://localhost:" + port
+	p := person.New(map[string]string{"user": "testdoc", "password": "testdoc123"})
+	page, err := p.SignIn(site+"/hello", "localhost:"+port)
+	if err != nil || page.Status != http.StatusOK {
+		if page, err = p.SignIn(site + "/auth/login?return_to=/hello"); err != nil {
+			return fmt.Errorf("signing in: %w", err)
+		}
+	}
+	u, _ := url.Parse(site)
+	var cookies []string
+	for _, c := range p.Client.Jar.Cookies(u) {
+		if strings.HasPrefix(c.Name, "anteroom") && !strings.HasSuffix(c.Name, "_signin") {
+			cookies = append(cookies, c.Name+"="+c.Value)
+		}
+	}
+	if s.cookie = strings.Join(cookies, "; "); s.cookie == "" {
+		return fmt.Errorf("signing in: ended at %s with status %d and no session", page.URL, page.Status)
+	}
+	return nil
+}
+
+func freeAddr() string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// await waits until something answers without a server error, 15 s at most.
+func await(address string) error {
+	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		resp, err := http.Get(address)
+		if err != nil {
+			continue
+		}
+		resp.Body.Close()
+		if resp.StatusCode < 500 {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s does not answer", address)
+}

@@ -1,0 +1,131 @@
+//go:build real
+
+package realtest
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// site is where an Anteroom is, or will be: its addresses are needed by the
+// providers that it is registered with before it starts.
+type site struct {
+	URL      string // origin, as browsers see it
+	Redirect string // the redirect URI
+	Listen   string // 127.0.0.1:port
+	Admin    string // origin of the admin listener
+	*process        // nil until started
+}
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	port, admin := freePort(t), freePort(t)
+	s := &site{URL: "http://localhost:" + port, Listen: "127.0.0.1:" + port, Admin: "http://127.0.0.1:" + admin}
+	s.Redirect = s.URL + "/auth/callback"
+	return s
+}
+
+// settings of an Anteroom: environment variables, and a config.yaml if yaml is
+// not empty.
+type settings struct {
+	env  map[string]string
+	yaml string
+}
+
+// start runs the program at the site and waits until it says ready.
+func (s *site) start(t *testing.T, cfg settings) {
+	t.Helper()
+	s.launch(t, cfg)
+	until(t, s.process, "waiting for /readyz", 20*time.Second, s.ready)
+}
+
+// launch runs the program and waits for its admin listener alone. When the
+// test ends it must stop at SIGINT, with exit code 0.
+func (s *site) launch(t *testing.T, cfg settings) {
+	t.Helper()
+	env := map[string]string{
+		"ANTEROOM_SERVER_LISTEN":       s.Listen,
+		"ANTEROOM_SERVER_ADMIN_LISTEN": strings.TrimPrefix(s.Admin, "http://"),
+		"NEXTCLOUD_REDIRECT_URI":       s.Redirect,
+	}
+	for k, v := range cfg.env {
+		env[k] = v
+	}
+	c := command{dir: t.TempDir(), argv: []string{absolute(t, binaries+"/anteroom")}}
+	for k, v := range env {
+		c.env = append(c.env, k+"="+v)
+	}
+	if cfg.yaml != "" {
+		file := filepath.Join(c.dir, "config.yaml")
+		if err := os.WriteFile(file, []byte(cfg.yaml), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := launch(t, "anteroom", c)
+	t.Cleanup(func() {
+		if p.interrupt(t); p.err != nil {
+			t.Errorf("anteroom after SIGINT: %v, want exit code 0", p.err)
+		}
+	})
+	s.process = p
+	until(t, s.process, "waiting for /healthz", 20*time.Second, func() error {
+		resp, err := http.Get(s.Admin + "/healthz")
+		if err == nil {
+			resp.Body.Close()
+		}
+		return err
+	})
+}
+
+// ready is a condition: /readyz says 200.
+func (s *site) ready() error {
+	resp, err := http.Get(s.Admin + "/readyz")
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		why, _ := io.ReadAll(io.LimitReader(resp.Body, 4096))
+		return fmt.Errorf("/readyz = %d: %s", resp.StatusCode, why)
+	}
+	return nil
+}
+
+// lines are the program's JSON lines (log and audit) that have all the fields.
+func (s *site) lines(fields map[string]string) []map[string]any {
+	var found []map[string]any
+	scan := bufio.NewScanner(strings.NewReader(s.out.String()))
+	scan.Buffer(nil, 1<<20)
+	for scan.Scan() {
+		var line map[string]any
+		if json.Unmarshal(scan.Bytes(), &line) != nil {
+			continue
+		}
+		all := true
+		for k, v := range fields {
+			all = all && fmt.Sprint(line[k]) == v
+		}
+		if all {
+			found = append(found, line)
+		}
+	}
+	return found
+}
+
+// noSecrets fails the test if the program has printed any of the secrets.
+func (s *site) noSecrets(t *testing.T, secrets ...string) {
+	t.Helper()
+	for i, secret := range secrets {
+		if secret != "" && strings.Contains(s.out.String(), secret) {
+			t.Errorf("anteroom printed secret number %d of this test, want it in no line", i)
+		}
+	}
+}
