@@ -52,8 +52,8 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 		go test -run '^$$' -fuzz "^$${target#func }$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")"; \
 	done
 
-bench: setup ## measure against bare net/http; prints one table
-	@go run ./test/bench
+bench: setup build ## measure against bare net/http and a bare ReverseProxy; prints one table
+	@go run ./test/bench ./anteroom
 
 setup: ## install what the suites need: Debian packages and npm packages, pinned
 	$(call section,setup)

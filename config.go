@@ -103,7 +103,7 @@ func loadConfig(path string, explicit bool, getenv func(string) (string, bool), 
 
 // parseConfig is loadConfig with the file in hand; source is its name.
 func parseConfig(source string, data []byte, getenv func(string) (string, bool), environ []string) (*Config, []Fault) {
-	l := &loader{cfg: new(Config), getenv: getenv, source: source, places: map[string]place{}, spoilt: map[string]bool{}}
+	l := &loader{cfg: new(Config), getenv: getenv, source: source, places: map[string]place{}, spoilt: map[string]bool{}, holds: map[string]bool{}}
 	setDefaults(reflect.ValueOf(l.cfg).Elem())
 	readable := l.loadYAML(data)
 	l.loadEnvironment(environ)
@@ -128,6 +128,7 @@ type loader struct {
 	faults []Fault
 	places map[string]place // where each key was said last
 	spoilt map[string]bool  // keys with a fault already: no rule need look at them
+	holds  map[string]bool  // keys with a spoilt one inside
 }
 
 // place is where a key was said.
@@ -138,7 +139,7 @@ type place struct {
 
 // fault notes something wrong with what key says at a line of the source.
 func (l *loader) fault(key string, line int, format string, args ...any) {
-	l.spoilt[key] = true
+	l.spoil(key)
 	l.faults = append(l.faults, Fault{Source: l.source, Line: line, Key: key, Problem: fmt.Sprintf(format, args...)})
 }
 
@@ -155,23 +156,35 @@ func (l *loader) breaks(key, format string, args ...any) {
 // isSpoilt reports whether the key, something around it or something in it
 // could not be read.
 func (l *loader) isSpoilt(key string) bool {
-	for s := range l.spoilt {
-		if s == key || within(key, s) || within(s, key) {
+	if l.holds[key] {
+		return true
+	}
+	for ; key != ""; key = outer(key) {
+		if l.spoilt[key] {
 			return true
 		}
 	}
 	return false
 }
 
+func (l *loader) spoil(key string) {
+	l.spoilt[key] = true
+	for key = outer(key); key != ""; key = outer(key) {
+		l.holds[key] = true
+	}
+}
+
 func (l *loader) placeOf(key string) place {
-	for key != "" {
+	for ; key != ""; key = outer(key) {
 		if p, ok := l.places[key]; ok {
 			return p
 		}
-		key = key[:max(0, strings.LastIndexAny(key, ".["))]
 	}
 	return place{}
 }
+
+// outer is the key around another: a of a.b and of a[0], nothing of a.
+func outer(key string) string { return key[:max(0, strings.LastIndexAny(key, ".["))] }
 
 // within reports whether key lies inside of outer: a.b and a[0] inside of a.
 func within(key, outer string) bool {

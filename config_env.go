@@ -128,7 +128,7 @@ func (l *loader) setInYAML(leaf leaf, text string) {
 		l.setNode(leaf.value, leaf.field, leaf.path, n, 0)
 		return
 	}
-	l.spoilt[leaf.path] = true
+	l.spoil(leaf.path)
 	for i := before; i < len(l.faults); i++ {
 		l.faults[i].Key, l.faults[i].Line = leaf.path, 0
 	}
@@ -175,7 +175,7 @@ func (l *loader) unknownVariables(environ []string, all []leaf) {
 		l.source = name
 		if near := nearest(name, known); near != "" {
 			l.fault("", 0, "is not a variable; did you mean %s?", near)
-			l.spoilt[paths[near]] = true
+			l.spoil(paths[near])
 		} else {
 			l.fault("", 0, "is not a variable; it is ANTEROOM_ and a key of the configuration, such as ANTEROOM_UPSTREAM")
 		}

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/net/publicsuffix"
 
@@ -220,37 +219,6 @@ func (l *loader) checkCookieDomain(domain, host string) {
 		l.breaks(key, "%s belongs to everybody below it, and browsers refuse it; name your own domain", domain)
 	case host != domain && !strings.HasSuffix(host, "."+domain):
 		l.breaks(key, "does not hold the site, which is %s; write that or a domain above it", host)
-	}
-}
-
-func (l *loader) checkJWT() {
-	j := l.cfg.Identity.JWT
-	switch n := len(j.Secret.Reveal()); {
-	case j.Algorithm == "HS256" && n == 0:
-		l.breaks("identity.jwt.secret", "is required for HS256: the secret that the application verifies with")
-	case j.Algorithm == "HS256" && n < 32:
-		l.breaks("identity.jwt.secret", "has %d bytes; HS256 wants 32 at least", n)
-	case j.Algorithm != "HS256" && n > 0:
-		l.breaks("identity.jwt.secret", "is for HS256, and the algorithm is %s; take it out or write algorithm: HS256", j.Algorithm)
-	}
-	if j.Lifetime < 30*time.Second || j.Lifetime > time.Hour {
-		l.breaks("identity.jwt.lifetime", "is %s; write from 30s to 1h", brief(j.Lifetime))
-	}
-	if !isToken(j.Query) {
-		l.breaks("identity.jwt.query", "is %s; write a parameter name such as token", quoted(j.Query))
-	}
-	if j.Keys != "" && (j.Algorithm == "HS256" || j.Algorithm == "none") {
-		l.breaks("identity.jwt.keys_file", "is for ES256, EdDSA and RS256, and the algorithm is %s; take it out", j.Algorithm)
-	} else if j.Keys != "" {
-		l.readableAt("identity.jwt.keys_file", j.Keys)
-	}
-	for claim := range j.Claims {
-		if slices.Contains([]string{"iss", "aud", "sub", "sid", "iat", "nbf", "exp", "jti", "email", "name", "preferred_username", "groups"}, claim) {
-			l.breaks(join("identity.jwt.claims", claim), "is set from who is calling and cannot be fixed; take it out")
-		}
-	}
-	if _, fixed := j.Claims["role"]; fixed && (len(j.Roles) > 0 || j.Role != "") {
-		l.breaks("identity.jwt.claims.role", "is set by identity.jwt.roles and default_role, too; keep one way")
 	}
 }
 

@@ -26,7 +26,7 @@ func (l *loader) urlAt(key, text string, schemes ...string) *url.URL {
 	u, err := parseURL(text, schemes...)
 	if err != nil {
 		l.breaks(key, "%v", err)
-		l.spoilt[key] = true
+		l.spoil(key)
 		return nil
 	}
 	return u

@@ -1,16 +1,10 @@
 package main
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io"
 	"reflect"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -24,90 +18,6 @@ func (l *loader) loadYAML(data []byte) bool {
 		ok = root.Kind == yaml.MappingNode
 	}
 	return ok
-}
-
-// parseYAML parses text of one document; nil is an empty one. Anchors, aliases
-// and tags are refused: nothing here needs them, and an alias can make much out
-// of little.
-func (l *loader) parseYAML(data []byte) (*yaml.Node, bool) {
-	if i := invalidUTF8(data); i >= 0 {
-		l.fault("", 1+bytes.Count(data[:i], []byte("\n")), "is not UTF-8 text")
-		return nil, false
-	}
-	var doc, more yaml.Node
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	switch err := dec.Decode(&doc); {
-	case errors.Is(err, io.EOF):
-		return nil, true
-	case err != nil:
-		l.syntaxFault(err, data)
-		return nil, false
-	}
-	switch err := dec.Decode(&more); {
-	case err == nil:
-		l.fault("", more.Line, "begins a second document; keep one")
-		return nil, false
-	case !errors.Is(err, io.EOF):
-		l.syntaxFault(err, data)
-		return nil, false
-	}
-	before := len(l.faults)
-	l.refuseIndirect(&doc)
-	return doc.Content[0], len(l.faults) == before
-}
-
-func invalidUTF8(data []byte) int {
-	for i := 0; i < len(data); {
-		r, n := utf8.DecodeRune(data[i:])
-		if r == utf8.RuneError && n == 1 {
-			return i
-		}
-		i += n
-	}
-	return -1
-}
-
-// syntaxFault puts the parser's error into words. An anchor's name is left out:
-// a password that begins with * would be one.
-func (l *loader) syntaxFault(err error, data []byte) {
-	text := strings.TrimPrefix(err.Error(), "yaml: ")
-	if m := regexp.MustCompile(`^unknown anchor '(.*)' referenced$`).FindStringSubmatch(text); m != nil {
-		before, _, _ := bytes.Cut(data, []byte("*"+m[1]))
-		l.fault("", 1+bytes.Count(before, []byte("\n")), "refers to an anchor; write the value out, and quote a value that begins with *")
-		return
-	}
-	line, problem := 0, "is not YAML: "+text
-	if m := regexp.MustCompile(`(?s)^line (\d+): (.*)$`).FindStringSubmatch(text); m != nil {
-		line, _ = strconv.Atoi(m[1])
-		problem = "is not YAML: " + m[2]
-	}
-	lines := bytes.Split(data, []byte("\n"))
-	for n := max(1, line-1); n <= min(line+1, len(lines)); n++ {
-		if blank := leadingSpace(lines[n-1]); bytes.ContainsRune(blank, '\t') && strings.Contains(text, "cannot start any token") {
-			line, problem = n, "is indented with a tab; YAML wants spaces"
-			break
-		}
-	}
-	l.fault("", line, "%s", problem)
-}
-
-func leadingSpace(line []byte) []byte {
-	return line[:len(line)-len(bytes.TrimLeft(line, " \t"))]
-}
-
-// refuseIndirect finds every anchor, alias and tag. It does not follow aliases.
-func (l *loader) refuseIndirect(n *yaml.Node) {
-	switch {
-	case n.Kind == yaml.AliasNode:
-		l.fault("", n.Line, "refers to an anchor; write the value out")
-	case n.Anchor != "":
-		l.fault("", n.Line, "has an anchor (&); write each value where it is used, and quote a value that begins with &")
-	case n.Style&yaml.TaggedStyle != 0:
-		l.fault("", n.Line, "has a YAML tag (!); leave it out, and quote a value that begins with !")
-	}
-	for _, c := range n.Content {
-		l.refuseIndirect(c)
-	}
 }
 
 // setNode sets one key from its YAML value; line is the key's. A key without a
@@ -192,7 +102,7 @@ func (l *loader) setFromFile(v reflect.Value, f field, section string, n, k, val
 	case isNull(value):
 	case value.Kind != yaml.ScalarNode:
 		l.fault(key, k.Line, "is %s; write the name of a file", kindOf(value))
-		l.spoilt[secret] = true
+		l.spoil(secret)
 	case !isNull(lookup(n, f.name)):
 		l.fault(key, k.Line, "stands beside %s; keep one of the two", f.name)
 	case l.saidInEnvironment(secret):
@@ -200,7 +110,7 @@ func (l *loader) setFromFile(v reflect.Value, f field, section string, n, k, val
 		l.say(secret, k.Line)
 		if err := setSecretFile(v, value.Value); err != nil {
 			l.fault(key, k.Line, "%v", err)
-			l.spoilt[secret] = true
+			l.spoil(secret)
 		}
 	}
 }
@@ -250,10 +160,10 @@ func (l *loader) unknownKey(path string, k *yaml.Node, fields []field) {
 		l.fault(key, k.Line, "is a merge key; write the keys out")
 	} else if near := nearest(k.Value, names); near != "" {
 		l.fault(key, k.Line, "is not a key; did you mean %s?", near)
-		l.spoilt[join(path, near)] = true
+		l.spoil(join(path, near))
 	} else if home := homeOf(k.Value); home != "" {
 		l.fault(key, k.Line, "is not a key here; did you mean %s?", home)
-		l.spoilt[home] = true
+		l.spoil(home)
 	} else {
 		l.fault(key, k.Line, "is not a key; here may be: %s", strings.Join(names, ", "))
 	}
@@ -320,29 +230,4 @@ func (l *loader) setMap(v reflect.Value, path string, n *yaml.Node) {
 // say notes where a key is said, now the only place that counts for it.
 func (l *loader) say(path string, line int) {
 	l.places[path] = place{l.source, line}
-}
-
-func lookup(n *yaml.Node, key string) *yaml.Node {
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		if n.Content[i].Value == key {
-			return n.Content[i+1]
-		}
-	}
-	return nil
-}
-
-func isNull(n *yaml.Node) bool {
-	return n == nil || n.Kind == yaml.ScalarNode && n.Tag == "!!null"
-}
-
-func kindOf(n *yaml.Node) string {
-	switch {
-	case isNull(n):
-		return "empty"
-	case n.Kind == yaml.MappingNode:
-		return "a mapping"
-	case n.Kind == yaml.SequenceNode:
-		return "a list"
-	}
-	return "a single value"
 }

@@ -66,7 +66,7 @@ func (k *keyring) sign(c Client, payload []byte) (string, error) {
 // open returns the payload of a JWT that this server signed for a client with
 // RS256, expired or not.
 func (k *keyring) open(token string) ([]byte, error) {
-	jws, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{jose.RS256})
+	jws, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.RS256})
 	if err != nil {
 		return nil, fmt.Errorf("reading the token: %w", err)
 	}

@@ -177,9 +177,9 @@ func (p *RelyingParty) statusOK(ctx context.Context) error {
 	}
 	switch {
 	case !s.Installed:
-		return errors.New("Nextcloud is not installed yet")
+		return errors.New("the Nextcloud is not installed yet")
 	case s.Maintenance:
-		return errors.New("Nextcloud is in maintenance mode")
+		return errors.New("the Nextcloud is in maintenance mode")
 	}
 	return nil
 }

@@ -84,7 +84,7 @@ func checkPages(t *testing.T, saw looked) {
 		t.Errorf("the browser complains: %s", c)
 	}
 	must := map[string][]string{
-		"application": {"testdoc", "testdoc@example.com", "users", "verifies"},
+		"application": {"testdoc", "testdoc@example.com", "users", "Verified. Signature, issuer and times hold."},
 		"account":     {"Test Doctor", "testdoc@example.com"},
 		"signout-ask": nil, "signed-out": nil, "signin-failed": nil, "bad-path": nil,
 	}

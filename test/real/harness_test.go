@@ -14,6 +14,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -97,7 +99,7 @@ func launch(t *testing.T, name string, c command) *process {
 	t.Cleanup(func() {
 		p.interrupt(t)
 		if t.Failed() {
-			t.Logf("%s printed:\n%s", name, p.out.tail(60))
+			t.Logf("%s printed:\n%s", name, p.out.tail(40))
 		}
 	})
 	return p
@@ -140,7 +142,7 @@ func until(t *testing.T, p *process, what string, limit time.Duration, holds fun
 		case time.Now().After(deadline):
 			t.Fatalf("%s: not within %v: %v", what, limit, err)
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(50 * time.Millisecond)
 	}
 }
 
@@ -172,7 +174,12 @@ func (o *output) String() string {
 	return o.buf.String()
 }
 
+// tail is the last lines, and before them those that speak of trouble.
 func (o *output) tail(lines int) string {
 	all := strings.Split(strings.TrimRight(o.String(), "\n"), "\n")
-	return strings.Join(all[max(0, len(all)-lines):], "\n")
+	from := max(0, len(all)-lines)
+	early := slices.DeleteFunc(slices.Clone(all[:from]), func(line string) bool { return !trouble.MatchString(line) })
+	return strings.Join(append(early[max(0, len(early)-lines):], all[from:]...), "\n")
 }
+
+var trouble = regexp.MustCompile(`"level":"(WARN|ERROR)"|session_ended|DATA RACE|panic`)

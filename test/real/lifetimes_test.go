@@ -105,7 +105,7 @@ func renewal(t *testing.T) {
 			r := g.p.request(http.MethodGet, g.URL+"/", nil)
 			all.Go(func() error {
 				a, err := g.p.try(r)
-				if err == nil && !strings.Contains(a.body, `"X-Forwarded-Groups":["users,night-shift"]`) {
+				if err == nil && !strings.Contains(a.body, `"X-Forwarded-Groups":["night-shift,users"]`) {
 					err = fmt.Errorf("%s = %d %.400s", a.url, a.status, a.body)
 				}
 				return err
@@ -125,7 +125,7 @@ func renewal(t *testing.T) {
 // providerDown: a known session goes on within its grace, then nobody can
 // tell, and nobody is signed out.
 func providerDown(t *testing.T) {
-	g := newRig(t, demo.Options{AccessTTL: 2 * time.Second}, "ANTEROOM_SESSION_GRACE", "4s")
+	g := newRig(t, demo.Options{AccessTTL: 2 * time.Second, RefreshTTL: time.Hour}, "ANTEROOM_SESSION_GRACE", "4s")
 	g.nc.SetDown(true)
 	if held := g.use(4 * time.Second); held < 4*time.Second {
 		t.Fatalf("with Nextcloud down the session held %v, want grace to carry it", held)
