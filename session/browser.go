@@ -148,9 +148,9 @@ func (b *Browser) Delete(ctx context.Context, key string) error {
 // makes the whole unreadable: nothing is ever cut short.
 func (b *Browser) open(r *http.Request) (c carried, ok bool) {
 	var sealed []byte
-	for n := range maxChunks {
+	for n := range maxChunks + 1 {
 		part, tossed := b.cookies.Read(r, b.chunk(n))
-		if tossed {
+		if tossed || n == maxChunks && part != "" {
 			return c, false
 		}
 		if part == "" {

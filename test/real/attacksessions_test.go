@@ -162,7 +162,7 @@ func TestManyGroups(t *testing.T) {
 // asks a process that has never seen it to read them.
 func TestCookieChunks(t *testing.T) {
 	s, app, p := newSite(t), newApplication(t), newPerson(t)
-	nc := startNextcloud(t, s, demo.Options{Users: member(60)})
+	nc := startNextcloud(t, s, demo.Options{Users: member(25)})
 	cfg := settings{env: with(nc.env(), "ANTEROOM_UPSTREAM", app.URL, "ANTEROOM_SESSION_STORE", "cookie",
 		"ANTEROOM_SESSION_KEYS", base64.StdEncoding.EncodeToString([]byte("0123456789abcdef0123456789abcdef")))}
 	s.start(t, cfg)
@@ -172,8 +172,12 @@ func TestCookieChunks(t *testing.T) {
 	for _, c := range p.client.Jar.Cookies(u) {
 		jar[c.Name] = c.Value
 	}
-	if jar["anteroom_1"] == "" {
-		t.Fatalf("the session takes the cookies %d, want several chunks", len(jar))
+	chunks := 0
+	for jar[fmt.Sprintf("anteroom_%d", chunks)] != "" {
+		chunks++
+	}
+	if chunks < 2 {
+		t.Fatalf("the session takes %d cookies, want several chunks", chunks)
 	}
 	header := func(change func(map[string]string)) string {
 		m, parts := map[string]string{}, []string{}
@@ -198,7 +202,7 @@ func TestCookieChunks(t *testing.T) {
 		"swapped":         {func(m map[string]string) { m["anteroom_0"], m["anteroom_1"] = m["anteroom_1"], m["anteroom_0"] }, []int{401}},
 		"altered":         {func(m map[string]string) { m["anteroom_0"] = m["anteroom_0"][:100] + "AAAAA" + m["anteroom_0"][105:] }, []int{401}},
 		"cut short":       {func(m map[string]string) { m["anteroom_1"] = m["anteroom_1"][:10] }, []int{401}},
-		"one too many":    {func(m map[string]string) { m[fmt.Sprintf("anteroom_%d", len(m)-1)] = "AAAA" }, []int{401}},
+		"one too many":    {func(m map[string]string) { m[fmt.Sprintf("anteroom_%d", chunks)] = "AAAA" }, []int{401}},
 		"a huge number":   {func(m map[string]string) { m["anteroom_99999999999999999999"] = "AAAA" }, []int{200, 401}},
 		"huge":            {func(m map[string]string) { m["anteroom_0"] = strings.Repeat("A", 1<<17) }, []int{431}},
 		"another's token": {func(m map[string]string) { m["anteroom"] = base64.RawURLEncoding.EncodeToString(make([]byte, 32)) }, []int{401}},
