@@ -282,6 +282,7 @@ func tokenLen(n int) int { return base64.RawURLEncoding.EncodedLen(n) }
 // keyOf is the store key of a cookie's token: whoever reads the store cannot
 // make the cookie from it.
 func keyOf(token string) string {
-	sum := sha256.Sum256([]byte("anteroom session " + token))
+	var room [80]byte
+	sum := sha256.Sum256(append(append(room[:0], "anteroom session "...), token...))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }

@@ -96,8 +96,7 @@ func (f *Forwarder) connect() error {
 		IdleConnTimeout:       90 * time.Second,
 		ExpectContinueTimeout: time.Second,
 		DisableCompression:    true, // bodies pass byte for byte
-		WriteBufferSize:       16 << 10,
-		ReadBufferSize:        16 << 10,
+
 	}
 	p := new(http.Protocols)
 	f.transport.Protocols = p

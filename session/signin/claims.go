@@ -118,7 +118,7 @@ func sound(s string) bool {
 func decodeClaims(b []byte) (map[string]any, error) {
 	var m map[string]any
 	if err := json.Unmarshal(b, &m); err != nil {
-		return nil, fmt.Errorf("%w: not a JSON object", errClaims)
+		return nil, fmt.Errorf("%w: it is not a JSON object", errAnswer)
 	}
 	return m, nil
 }

@@ -168,7 +168,10 @@ func (p *RelyingParty) returnHost(u *url.URL) bool {
 	if port := u.Port(); port != "" && port != p.o.Public.Port() {
 		return false
 	}
-	return host != "" && slices.ContainsFunc(p.o.ReturnHosts, func(allowed string) bool {
+	if host == "" || strings.ContainsFunc(host, oddInURL) { // by percent signs; a browser may make a slash of what is here a letter
+		return false
+	}
+	return slices.ContainsFunc(p.o.ReturnHosts, func(allowed string) bool {
 		if strings.HasPrefix(allowed, ".") {
 			return strings.HasSuffix(host, allowed) && len(host) > len(allowed)
 		}

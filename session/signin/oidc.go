@@ -144,11 +144,19 @@ func whoError(err error) error {
 
 // verifyError tells a token that is wrong from keys that cannot be had.
 func verifyError(err error) error {
-	var network *url.Error
-	if errors.As(err, &network) {
+	if errors.Is(err, errAnswer) {
 		return &Error{Kind: Unavailable, Err: err}
 	}
 	return &Error{Kind: Invalid, Err: err}
+}
+
+// keysError names keys that cannot be had. go-oidc says so in its text alone,
+// which goes on with the whole answer.
+func keysError(err error) error {
+	if _, why, ok := strings.Cut(err.Error(), "fetching keys "); ok {
+		return fmt.Errorf("%w: the keys: %.200s", errAnswer, why)
+	}
+	return err
 }
 
 func (o *openID) tokens(tok *oauth2.Token, rawID string) session.Tokens {
@@ -163,17 +171,18 @@ func (o *openID) tokens(tok *oauth2.Token, rawID string) session.Tokens {
 func (o *openID) verify(ctx context.Context, raw, access string) (*oidc.IDToken, map[string]any, error) {
 	idt, err := o.verifier.Verify(o.p.withClient(ctx), raw)
 	if err != nil {
-		return nil, nil, fmt.Errorf("id_token: %w", err)
+		return nil, nil, fmt.Errorf("id_token: %w", keysError(err))
 	}
 	var claims map[string]any
 	if err := idt.Claims(&claims); err != nil {
 		return nil, nil, fmt.Errorf("id_token: %w", err)
 	}
 	azp, hasAZP := claims["azp"].(string)
+	iat, hasIAT := claims["iat"].(float64)
 	switch {
 	case hasAZP && azp != o.p.cfg.ClientID, !hasAZP && len(idt.Audience) > 1:
 		return nil, nil, errors.New("id_token: it was made for another client")
-	case idt.IssuedAt.IsZero() || idt.IssuedAt.After(o.p.o.Now().Add(clockLeeway)):
+	case !hasIAT || iat < 0 || iat > float64(o.p.o.Now().Add(clockLeeway).Unix()): // idt's own iat wraps around where it is absurd
 		return nil, nil, errors.New("id_token: it was made in the future; compare the clocks")
 	}
 	if idt.AccessTokenHash != "" && access != "" {
@@ -193,7 +202,7 @@ func (o *openID) who(ctx context.Context, t session.Tokens, sub string, idClaims
 			return session.Identity{}, err
 		}
 		if s, _ := info["sub"].(string); s != sub {
-			return session.Identity{}, fmt.Errorf("%w: userinfo is about somebody else", errClaims)
+			return session.Identity{}, fmt.Errorf("userinfo is about somebody else: %w", session.ErrGrantDead)
 		}
 	}
 	return identityOf(o.p.cfg.Claims, session.ByOIDC, idClaims, info, o.p.o.Now())

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"io"
 	"net"
 	"net/http"
@@ -20,13 +21,7 @@ var hello = []byte(strings.Repeat("The application's answer, as long as a small 
 func serveApp(addr string) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/hello", func(w http.ResponseWriter, _ *http.Request) { w.Write(hello) })
-	mux.HandleFunc("/check", func(w http.ResponseWriter, _ *http.Request) {
-		h := w.Header() // what /auth/me answers with
-		h.Set("Content-Type", "application/json")
-		h.Set("Cache-Control", "no-store")
-		h.Set("X-Content-Type-Options", "nosniff")
-		io.WriteString(w, `{"sub":"testdoc","preferred_username":"testdoc","name":"Test Doctor","email":"testdoc@example.com","groups":["users"],"sid":"0123456789abcdef012345","auth_time":"2026-01-01T00:00:00Z","session_ends":"2026-01-01T12:00:00Z","session_idle_ends":"2026-01-01T01:00:00Z"}`+"\n")
-	})
+	mux.HandleFunc("/check", check)
 	mux.HandleFunc("/download", func(w http.ResponseWriter, r *http.Request) {
 		n, _ := strconv.ParseInt(r.URL.Query().Get("bytes"), 10, 64)
 		io.CopyN(w, zeros{}, n)
@@ -45,15 +40,55 @@ func serveApp(addr string) error {
 	return http.ListenAndServe(addr, mux)
 }
 
+// check answers what /auth/me does, made anew each time as that is, and asks
+// nobody who is calling.
+func check(w http.ResponseWriter, _ *http.Request) {
+	now := time.Now()
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	json.NewEncoder(w).Encode(struct {
+		Subject  string    `json:"sub"`
+		Username string    `json:"preferred_username"`
+		Name     string    `json:"name"`
+		Email    string    `json:"email"`
+		Groups   []string  `json:"groups"`
+		Session  string    `json:"sid"`
+		AuthTime time.Time `json:"auth_time"`
+		Ends     time.Time `json:"session_ends"`
+		IdleEnds time.Time `json:"session_idle_ends"`
+	}{"testdoc", "testdoc", "Test Doctor", "testdoc@example.com", []string{"users"}, "0123456789abcdef012345", now, now, now})
+}
+
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// serveBareProxy is a ReverseProxy as one would tune it by hand, and no more.
+// fixed are the headers that Anteroom adds, with values of the same length.
+var fixed = map[string]string{
+	"X-Forwarded-User": "testdoc", "X-Forwarded-Preferred-Username": "testdoc", "X-Forwarded-Email": "testdoc@example.com",
+	"X-Forwarded-Name": "Test Doctor", "X-Forwarded-Groups": "users", "Authorization": "Bearer " + strings.Repeat("j", 560),
+	"X-Request-Id": strings.Repeat("0", 32), "Traceparent": strings.Repeat("0", 55),
+}
+
+// serveBareProxy is a ReverseProxy as one would tune it by hand: nothing more
+// than forwarding at /, and with fixed identity headers below /same, which is
+// the work that Anteroom does once it knows who is calling.
 func serveBareProxy(addr, app string) error {
 	to := &url.URL{Scheme: "http", Host: app}
 	p := &httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to); r.SetXForwarded(); r.Out.Host = r.In.Host },
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(to)
+			r.SetXForwarded()
+			r.Out.Host = r.In.Host
+			if path, ok := strings.CutPrefix(r.Out.URL.Path, "/same"); ok {
+				r.Out.URL.Path = path
+				for name, value := range fixed {
+					r.Out.Header.Set(name, value)
+				}
+			}
+		},
 		Transport: &http.Transport{
 			DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
 			MaxIdleConns:        0,

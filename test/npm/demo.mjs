@@ -28,8 +28,14 @@ page.on('console', (m) => {
   if (m.type() === 'error' && !/status of 4\d\d/.test(m.text())) seen.complaints.push(`${page.url()}: ${m.text()}`);
 });
 
+// show turns the page light or dark and waits until colours have settled.
+async function show(colorScheme) {
+  await page.emulateMedia({ colorScheme });
+  await page.evaluate(() => Promise.allSettled(document.getAnimations().map((a) => a.finished)));
+}
+
 async function violations(scheme) {
-  await page.emulateMedia({ colorScheme: scheme });
+  await show(scheme);
   await page.evaluate(axe.source); // not a script element: the page's CSP stays in force
   const { violations } = await page.evaluate(() => globalThis.axe.run());
   return violations.map((v) => ({ scheme, id: v.id, impact: v.impact, where: v.nodes.map((n) => n.target.join(' ')).slice(0, 5) }));
@@ -39,11 +45,11 @@ async function look(name, response) {
   await page.waitForLoadState('networkidle');
   const found = [...await violations('light'), ...await violations('dark')];
   for (const [scheme, width, height] of [['dark', 1280, 800], ['light', 1280, 800], ['light', 390, 844]]) {
-    await page.emulateMedia({ colorScheme: scheme });
+    await show(scheme);
     await page.setViewportSize({ width, height });
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
     if (wide > 0) seen.complaints.push(`${name}: ${wide} px wider than a window of ${width} px`);
-    await page.screenshot({ path: join(o.out, `${o.prefix}-${name}-${width}${scheme === 'dark' ? '-dark' : ''}.png`), fullPage: true });
+    await page.screenshot({ path: join(o.out, `${o.prefix}-${name}-${width}${scheme === 'dark' ? '-dark' : ''}.png`), fullPage: true, animations: 'disabled' });
   }
   await page.setViewportSize({ width: 1280, height: 800 });
   seen.pages.push({ name, url: page.url(), status: response?.status() ?? 0, text: await page.innerText('body'), violations: found });

@@ -120,9 +120,21 @@ func (s *site) lines(fields map[string]string) []map[string]any {
 	return found
 }
 
-// noSecrets fails the test if the program has printed any of the secrets.
+// wrote is a condition: so many lines have these fields.
+func (s *site) wrote(n int, fields map[string]string) func() error {
+	return func() error {
+		if got := len(s.lines(fields)); got != n {
+			return fmt.Errorf("%d lines with %v, want %d", got, fields, n)
+		}
+		return nil
+	}
+}
+
+// noSecrets stops the program and fails the test if it has printed any of the
+// secrets.
 func (s *site) noSecrets(t *testing.T, secrets ...string) {
 	t.Helper()
+	s.interrupt(t)
 	for i, secret := range secrets {
 		if secret != "" && strings.Contains(s.out.String(), secret) {
 			t.Errorf("anteroom printed secret number %d of this test, want it in no line", i)
