@@ -1,13 +1,8 @@
 package upstream
 
 import (
+	"bytes"
 	"context"
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -15,8 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -26,6 +20,7 @@ const (
 	rotateEvery  = 24 * time.Hour
 	recheckEvery = 10 * time.Second
 	keptKeys     = 2 // previous keys published
+	minSecret    = 32
 )
 
 // Ring is the keys identity JWTs are signed with: one that signs, one that will
@@ -33,102 +28,97 @@ const (
 // concurrent use.
 type Ring struct {
 	cfg JWTConfig
-	now func() time.Time
 	log *slog.Logger
 
-	mu     sync.RWMutex
-	set    jose.JSONWebKeySet // guarded by mu: current, next, previous…; private
-	public []byte             // guarded by mu: the published set
-	etag   string             // guarded by mu
-	epoch  int                // guarded by mu: counts changes
-	stamp  time.Time          // guarded by mu: of the file
+	held  atomic.Pointer[keyring]
+	stamp fileStamp // of the file as last read; Run's alone once OpenKeys is done
 }
 
-// OpenKeys makes the ring the configuration asks for. now must not be nil.
-func OpenKeys(cfg JWTConfig, now func() time.Time, log *slog.Logger) (*Ring, error) {
-	k := &Ring{cfg: cfg, now: now, log: log}
-	switch {
-	case cfg.Algorithm == "none":
-		return k, k.adopt(jose.JSONWebKeySet{})
-	case cfg.Algorithm == "HS256":
-		key := jose.JSONWebKey{Key: []byte(cfg.Secret.Reveal()), Algorithm: cfg.Algorithm}
-		return k, k.adopt(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{key}})
-	case cfg.Keys != "":
-		return k, k.loadFile()
+// keyring is one state of a Ring. It is never changed, and its address tells
+// it from every other.
+type keyring struct {
+	set    jose.JSONWebKeySet // current, next, previous…; private
+	signer jose.Signer        // of the current key; nil where no JWT is made
+	public []byte             // the published set
+	etag   string
+}
+
+// OpenKeys makes the ring the configuration asks for: no key at all for the
+// algorithm none, the shared secret for HS256, those of keys_file where it is
+// set, and otherwise keys made here and now. Errors name the key of the
+// configuration at fault and hold no secret. log may be nil. now is not asked:
+// keys follow each other by the timer in Run.
+func OpenKeys(cfg JWTConfig, _ func() time.Time, log *slog.Logger) (*Ring, error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
 	}
-	return k, k.generate()
+	k := &Ring{cfg: cfg, log: log}
+	set, err := k.first()
+	if err != nil {
+		return nil, err
+	}
+	return k, k.adopt(set)
 }
 
-func (k *Ring) generate() error {
-	var set jose.JSONWebKeySet
-	for range 2 {
-		key, err := newKey(k.cfg.Algorithm)
-		if err != nil {
+// first is the set the ring begins with.
+func (k *Ring) first() (jose.JSONWebKeySet, error) {
+	switch secret := k.cfg.Secret.Reveal(); {
+	case k.cfg.Algorithm == "none":
+		return jose.JSONWebKeySet{}, nil
+	case k.cfg.Algorithm == "HS256" && len(secret) < minSecret:
+		return jose.JSONWebKeySet{}, fmt.Errorf("identity.jwt.secret: has %d bytes; HS256 wants %d at least", len(secret), minSecret)
+	case k.cfg.Algorithm == "HS256":
+		key := jose.JSONWebKey{Key: []byte(secret), Algorithm: k.cfg.Algorithm}
+		return jose.JSONWebKeySet{Keys: []jose.JSONWebKey{key}}, nil
+	case k.cfg.Keys != "":
+		return k.readFile()
+	}
+	return newSet(k.cfg.Algorithm)
+}
+
+// adopt makes a set the one that signs and is published.
+func (k *Ring) adopt(set jose.JSONWebKeySet) error {
+	r := &keyring{set: set}
+	if len(set.Keys) > 0 {
+		var err error
+		if r.signer, err = newSigner(set.Keys[0]); err != nil {
 			return err
 		}
-		set.Keys = append(set.Keys, key)
 	}
-	return k.adopt(set)
-}
-
-func (k *Ring) loadFile() error {
-	info, err := os.Stat(k.cfg.Keys)
-	if err != nil {
-		return fmt.Errorf("identity.jwt.keys_file: %w", err)
-	}
-	b, err := os.ReadFile(k.cfg.Keys)
-	if err != nil {
-		return fmt.Errorf("identity.jwt.keys_file: %w", err)
-	}
-	set, err := parseKeySet(b)
-	if err != nil {
-		return fmt.Errorf("identity.jwt.keys_file: %w", err)
-	}
-	if set.Keys[0].Algorithm != k.cfg.Algorithm {
-		return fmt.Errorf("identity.jwt.keys_file: its first key is for %s, identity.jwt.algorithm is %s", set.Keys[0].Algorithm, k.cfg.Algorithm)
-	}
-	k.mu.Lock()
-	k.stamp = info.ModTime()
-	k.mu.Unlock()
-	return k.adopt(set)
-}
-
-func (k *Ring) adopt(set jose.JSONWebKeySet) error {
 	pub := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}
 	for _, key := range set.Keys {
-		if p := key.Public(); p.Valid() {
+		if p := key.Public(); p.Valid() { // a shared secret has no public side
 			pub.Keys = append(pub.Keys, p)
 		}
 	}
-	b, err := json.Marshal(pub)
-	if err != nil {
-		return fmt.Errorf("encoding keys: %w", err)
+	var err error
+	if r.public, err = json.Marshal(pub); err != nil {
+		return fmt.Errorf("encoding public keys: %w", err)
 	}
-	sum := sha256.Sum256(b)
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.set, k.public, k.etag = set, b, `"`+base64.RawURLEncoding.EncodeToString(sum[:12])+`"`
-	k.epoch++
+	sum := sha256.Sum256(r.public)
+	r.etag = `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
+	k.held.Store(r)
 	return nil
 }
 
-// signer is the key that signs now, and the ring's epoch.
-func (k *Ring) signer() (jose.JSONWebKey, int) {
-	k.mu.RLock()
-	defer k.mu.RUnlock()
-	return k.set.Keys[0], k.epoch
+// newSigner makes JWTs with a key: typ JWT, and kid where it has one.
+func newSigner(key jose.JSONWebKey) (jose.Signer, error) {
+	sk := jose.SigningKey{Algorithm: jose.SignatureAlgorithm(key.Algorithm), Key: key}
+	if key.KeyID == "" {
+		sk.Key = key.Key
+	}
+	s, err := jose.NewSigner(sk, (&jose.SignerOptions{}).WithType("JWT"))
+	if err != nil {
+		return nil, fmt.Errorf("signing key: %w", err)
+	}
+	return s, nil
 }
 
-func (k *Ring) currentEpoch() int {
-	k.mu.RLock()
-	defer k.mu.RUnlock()
-	return k.epoch
-}
-
-// Run rotates generated keys daily and takes up a changed file, until ctx is done.
+// Run replaces generated keys daily and takes up a changed keys_file within
+// ten seconds, until ctx is done. What goes wrong is logged once and leaves
+// the keys as they are.
 func (k *Ring) Run(ctx context.Context) {
-	every := rotateEvery
-	step := k.rotate
+	every, step := rotateEvery, k.rotate
 	switch {
 	case k.cfg.Algorithm == "none", k.cfg.Algorithm == "HS256":
 		<-ctx.Done()
@@ -150,11 +140,11 @@ func (k *Ring) Run(ctx context.Context) {
 	}
 }
 
+// rotate puts the next generated key in use. A key that signed last stays
+// published for as long as a JWT of it may live, and an hour more.
 func (k *Ring) rotate() error {
-	k.mu.RLock()
-	old := k.set
-	k.mu.RUnlock()
-	set, err := rotated(old)
+	keep := max(keptKeys, 1+int((k.cfg.Lifetime+time.Hour)/rotateEvery))
+	set, err := rotated(k.held.Load().set, keep)
 	if err != nil {
 		return err
 	}
@@ -162,118 +152,32 @@ func (k *Ring) rotate() error {
 	return k.adopt(set)
 }
 
+// errSame: the file is the one that was read already.
+var errSame = errors.New("unchanged")
+
 func (k *Ring) recheck() error {
-	info, err := os.Stat(k.cfg.Keys)
-	if err != nil {
-		return err
-	}
-	k.mu.RLock()
-	same := info.ModTime().Equal(k.stamp)
-	k.mu.RUnlock()
-	if same {
+	set, err := k.readFile()
+	if errors.Is(err, errSame) {
 		return nil
 	}
-	if err := k.loadFile(); err != nil {
-		return err
+	if err == nil {
+		err = k.adopt(set)
 	}
-	k.log.Info("changed signing keys taken up")
-	return nil
+	if err == nil {
+		k.log.Info("changed signing keys taken up", "kid", set.Keys[0].KeyID)
+	}
+	return err
 }
 
-// ServeJWKS publishes the public keys (RFC 7517 §5). HS256 has none.
+// ServeJWKS publishes the public keys (RFC 7517 §5) with an ETag, to be kept
+// for five minutes: the next key is among them long before it signs. HS256 and
+// none have none to publish. It answers GET and HEAD.
 func (k *Ring) ServeJWKS(w http.ResponseWriter, r *http.Request) {
-	k.mu.RLock()
-	body, etag := k.public, k.etag
-	k.mu.RUnlock()
+	now := k.held.Load()
 	h := w.Header()
 	h.Set("Content-Type", "application/jwk-set+json")
 	h.Set("Cache-Control", "public, max-age=300")
-	h.Set("ETag", etag)
+	h.Set("ETag", now.etag)
 	h.Set("X-Content-Type-Options", "nosniff")
-	if r.Header.Get("If-None-Match") == etag {
-		w.WriteHeader(http.StatusNotModified)
-		return
-	}
-	if r.Method != http.MethodHead {
-		w.Write(body)
-	}
-}
-
-// NewKeySet makes a private JWK Set of a current and a next key, as JSON.
-func NewKeySet(alg string) ([]byte, error) {
-	var set jose.JSONWebKeySet
-	for range 2 {
-		key, err := newKey(alg)
-		if err != nil {
-			return nil, err
-		}
-		set.Keys = append(set.Keys, key)
-	}
-	return json.MarshalIndent(set, "", "  ")
-}
-
-// RotateKeySet makes the next key of a private JWK Set the current one, adds a
-// new next, and keeps at most two of those before.
-func RotateKeySet(old []byte) ([]byte, error) {
-	set, err := parseKeySet(old)
-	if err != nil {
-		return nil, err
-	}
-	if set, err = rotated(set); err != nil {
-		return nil, err
-	}
-	return json.MarshalIndent(set, "", "  ")
-}
-
-func rotated(old jose.JSONWebKeySet) (jose.JSONWebKeySet, error) {
-	next, err := newKey(old.Keys[0].Algorithm)
-	if err != nil {
-		return old, err
-	}
-	current, rest := old.Keys[0], old.Keys[1:]
-	if len(rest) == 0 { // a set of one key: what is new must sign at once
-		return jose.JSONWebKeySet{Keys: []jose.JSONWebKey{next, next, current}}, nil
-	}
-	keys := append([]jose.JSONWebKey{rest[0], next, current}, rest[1:]...)
-	return jose.JSONWebKeySet{Keys: keys[:min(len(keys), 2+keptKeys)]}, nil
-}
-
-func parseKeySet(b []byte) (set jose.JSONWebKeySet, err error) {
-	if err := json.Unmarshal(b, &set); err != nil {
-		return set, errors.New("is not a JWK Set")
-	}
-	if len(set.Keys) == 0 {
-		return set, errors.New("holds no key")
-	}
-	for i, key := range set.Keys {
-		if key.IsPublic() || !key.Valid() || key.KeyID == "" || key.Algorithm == "" {
-			return set, fmt.Errorf("key %d is not a private key with kid and alg", i+1)
-		}
-	}
-	return set, nil
-}
-
-func newKey(alg string) (jose.JSONWebKey, error) {
-	var key crypto.Signer
-	var err error
-	switch alg {
-	case "ES256":
-		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	case "EdDSA":
-		_, key, err = ed25519.GenerateKey(rand.Reader)
-	case "RS256":
-		key, err = rsa.GenerateKey(rand.Reader, 3072)
-	default:
-		err = fmt.Errorf("%q is no signature algorithm of ours; use ES256, EdDSA or RS256", alg)
-	}
-	if err != nil {
-		return jose.JSONWebKey{}, err
-	}
-	jwk := jose.JSONWebKey{Key: key, Algorithm: alg, Use: "sig"}
-	thumb, err := jwk.Thumbprint(crypto.SHA256)
-	if err != nil {
-		return jwk, fmt.Errorf("naming key: %w", err)
-	}
-	jwk.KeyID = base64.RawURLEncoding.EncodeToString(thumb[:16])
-	return jwk, nil
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(now.public))
 }

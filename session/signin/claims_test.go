@@ -230,3 +230,20 @@ func TestNotAllowed(t *testing.T) {
 		}
 	}
 }
+
+func TestSomebodyElseAtOCS(t *testing.T) {
+	h := newHostile(t, nil)
+	h.set("/status.php", says(map[string]any{"installed": true}))
+	h.set("/index.php/apps/oauth2/api/v1/token", says(map[string]any{"access_token": "access-2", "token_type": "Bearer", "user_id": "ada"}))
+	h.set("/ocs/v2.php/cloud/user", says(map[string]any{"ocs": map[string]any{"data": map[string]any{"id": "eve"}}}))
+	b := newBrowser(found(t, relyingParty(t, h.URL, func(c *Config, _ *Options) { c.Provider = kindNextcloud })))
+	q, err := b.start("/x")
+	if err != nil {
+		t.Fatalf("Start = %v, want nil", err)
+	}
+	res, err := b.finish(url.Values{"state": q["state"], "code": {"c"}})
+	refusedAs(t, "OCS about somebody else", res, err, Invalid)
+	if _, err = b.p.Renew(t.Context(), session.Grant{Identity: session.Identity{Subject: "ada"}, Tokens: session.Tokens{Refresh: "r"}}); !errors.Is(err, session.ErrGrantDead) {
+		t.Errorf("Renew(OCS about somebody else) = %v, want ErrGrantDead", err)
+	}
+}

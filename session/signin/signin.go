@@ -182,11 +182,23 @@ func (p *RelyingParty) finish(w http.ResponseWriter, r *http.Request) (res Resul
 		return res, kind, withReturn(err, f.ReturnTo)
 	}
 	if !p.mayEnter(&g.Identity) {
+		p.giveBack(r.Context(), prov, g.Tokens)
 		return res, kind, &Error{Kind: NotAllowed, Who: &g.Identity, ReturnTo: f.ReturnTo}
 	}
 	b.Done = append(b.Done, p.o.Now().Unix())
 	return Result{Grant: g, ReturnTo: f.ReturnTo}, kind, p.writeBrowser(w, b)
 }
+
+// giveBack revokes the tokens of somebody who may not enter: Nextcloud's are
+// worth a password, and nobody will use them.
+func (p *RelyingParty) giveBack(ctx context.Context, prov provider, t session.Tokens) {
+	ctx, cancel := context.WithTimeout(ctx, revokeTime)
+	defer cancel()
+	prov.signOut(ctx, t, "")
+}
+
+// revokeTime is how long a person waits for tokens to be given back.
+const revokeTime = 3 * time.Second
 
 func withReturn(err error, to string) error {
 	var e *Error
