@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"strings"
 	"testing"
@@ -11,13 +10,13 @@ import (
 
 func TestLineBuffer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out bytes.Buffer
-		l := newLineBuffer(&out)
+		out := &output{}
+		l := newLineBuffer(out)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { l.Run(ctx); close(done) }()
 		l.Write([]byte("one\n"))
-		if out.Len() != 0 {
+		if out.String() != "" {
 			t.Error("a line was written by itself, want it gathered")
 		}
 		time.Sleep(logDelay + time.Millisecond)
