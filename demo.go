@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
 
 	"anteroom/demo"
@@ -30,8 +32,19 @@ func runDemo(ctx context.Context, args []string, sys system) error {
 	if !ok {
 		return fmt.Errorf("demo: --provider is %q; say oidc or nextcloud", *provider)
 	}
-	d := &demonstration{sys: sys, site: "http://" + *listen, cloud: "http://" + *cloudAt, app: "http://" + *appAt}
-	return d.run(ctx, *listen, *cloudAt, *appAt, kind)
+	given := map[string]bool{}
+	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	d := &demonstration{sys: sys, site: "http://" + *listen}
+	cloud, err := d.listen(*cloudAt, given["nextcloud-listen"])
+	if err != nil {
+		return err
+	}
+	app, err := d.listen(*appAt, given["app-listen"])
+	if err != nil {
+		cloud.Close()
+		return err
+	}
+	return d.run(ctx, *listen, cloud, app, kind)
 }
 
 // demonstration is the three servers of anteroom demo.
@@ -41,23 +54,14 @@ type demonstration struct {
 	others           sync.WaitGroup
 }
 
-func (d *demonstration) run(ctx context.Context, listen, cloudAt, appAt string, kind demo.OIDCVersion) error {
+func (d *demonstration) run(ctx context.Context, listen string, cloudAt, appAt net.Listener, kind demo.OIDCVersion) error {
+	d.cloud, d.app = localURL(cloudAt), localURL(appAt)
 	client := demo.DefaultClients()[0]
 	client.RedirectURIs = []string{d.site + "/auth/callback"}
 	client.LogoutURIs = []string{d.site + "/auth/logout"}
-	cloud := demo.NewNextcloud(demo.Options{OIDC: kind, Clients: []demo.Client{client}})
-	app := demo.NewApp(demo.AppOptions{JWKSURL: d.site + "/.well-known/jwks.json", Issuer: d.site})
-	stopCloud, err := d.serve(cloudAt, cloud)
-	if err != nil {
-		return err
-	}
 	defer d.others.Wait()
-	defer stopCloud()
-	stopApp, err := d.serve(appAt, app)
-	if err != nil {
-		return err
-	}
-	defer stopApp()
+	defer d.serve(cloudAt, demo.NewNextcloud(demo.Options{OIDC: kind, Clients: []demo.Client{client}}))()
+	defer d.serve(appAt, demo.NewApp(demo.AppOptions{JWKSURL: d.site + "/.well-known/jwks.json", Issuer: d.site}))()
 	cfg, err := d.config(listen, client)
 	if err != nil {
 		return err
@@ -65,19 +69,34 @@ func (d *demonstration) run(ctx context.Context, listen, cloudAt, appAt string, 
 	return serveConfig(ctx, cfg, d.sys, func(net.Addr, net.Addr) { d.explain() })
 }
 
-// serve runs one of the other servers until stop is called.
-func (d *demonstration) serve(addr string, h http.Handler) (stop func(), err error) {
+// listen opens one of the other servers' addresses. Where nobody asked for
+// just that one and it is taken, any other does.
+func (d *demonstration) listen(addr string, asked bool) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) && !asked {
+		l, err = net.Listen("tcp", "localhost:0")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("demo: %w (another address: see anteroom demo --help)", err)
 	}
+	return l, nil
+}
+
+// localURL is a listener's address as a browser on this machine names it.
+func localURL(l net.Listener) string {
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return "http://localhost:" + port
+}
+
+// serve runs one of the other servers until stop is called.
+func (d *demonstration) serve(l net.Listener, h http.Handler) (stop func()) {
 	s := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)}
 	d.others.Go(func() {
 		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			fmt.Fprintln(d.sys.Err, "anteroom: demo:", err)
 		}
 	})
-	return func() { s.Close() }, nil
+	return func() { s.Close() }
 }
 
 // config is the smallest configuration there is, as an operator would put it

@@ -200,15 +200,16 @@ func (m *Manager) save(ctx context.Context, l *live, now time.Time) error {
 	s := l.current.Load()
 	rec := s.record
 	rec.Seen = l.lastSeen()
-	value, err := rec.encode()
-	if err != nil {
-		return err
-	}
 	ttl := min(rec.Created.Add(m.cfg.Lifetime).Sub(now), m.cfg.IdleTimeout+m.touchEvery())
 	if ttl <= 0 {
 		return nil
 	}
-	if err := m.o.Store.Put(ctx, l.key, value, ttl); err != nil {
+	err := m.put(ctx, l.key, rec, ttl)
+	if errors.Is(err, ErrTooLarge) && rec.Tokens.ID != "" {
+		rec.Tokens.ID = "" // only a hint for signing out at the provider
+		err = m.put(ctx, l.key, rec, ttl)
+	}
+	if err != nil {
 		l.unsaved()
 		if errors.Is(err, ErrTooLarge) {
 			return err
@@ -220,6 +221,14 @@ func (m *Manager) save(ctx context.Context, l *live, now time.Time) error {
 		return m.o.Store.Delete(ctx, l.key)
 	}
 	return nil
+}
+
+func (m *Manager) put(ctx context.Context, key string, rec record, ttl time.Duration) error {
+	value, err := rec.encode()
+	if err != nil {
+		return err
+	}
+	return m.o.Store.Put(ctx, key, value, ttl)
 }
 
 // End ends the request's session: the record, the cookie, and every stream
