@@ -87,6 +87,8 @@ func (s *Server) refuse(x *exchange, err error) {
 // fromAnswer names the errors that answers return.
 func fromAnswer(err error) *refusal {
 	switch {
+	case errors.Is(err, upstream.ErrTarget):
+		return &refusal{status: http.StatusBadRequest, reason: reasonPath, cause: err}
 	case errors.Is(err, upstream.ErrTimeout):
 		return &refusal{status: http.StatusGatewayTimeout, reason: reasonAppSlow, cause: err}
 	case errors.Is(err, upstream.ErrUnreachable):

@@ -6,7 +6,6 @@ package upstream
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -16,8 +15,6 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"strings"
-	"sync"
 	"time"
 
 	"anteroom/session"
@@ -25,25 +22,36 @@ import (
 
 var (
 	// ErrUnreachable: the application could not be reached, or broke off before
-	// it answered. Nothing was written to the client.
+	// it answered. It is context.Canceled as well where the client or the
+	// session was gone first, which is no fault of the application's; and
+	// *http.MaxBytesError where the body was too long.
 	ErrUnreachable = errors.New("application unreachable")
-	// ErrTimeout: the application did not answer in time. Nothing was written.
+	// ErrTimeout: the application did not answer in time.
 	ErrTimeout = errors.New("application timed out")
+	// ErrTarget: the request target (RFC 9112 §3.2) cannot be passed on as it
+	// is: it holds a space or control character, or begins with // and is no
+	// path by RFC 3986. The client is at fault (400).
+	ErrTarget = errors.New("request target cannot be passed on")
 )
 
 // Destination is one application as a route names it.
 type Destination struct {
-	URL        string // http://, https://, h2c:// or unix:/path
+	// URL is http://, https://, h2c:// or unix:/path, without a path. The
+	// application gets the Host the client named, whatever the scheme: links it
+	// makes are right. Over https the server's name (SNI, RFC 6066 §3) and its
+	// certificate are those of the URL.
+	URL        string
 	Audience   string // the JWT's aud; see AudienceOf for ""
 	JWTInQuery bool   // also set the JWT as a query parameter
 }
 
 // Options is what a Forwarder needs besides its configuration.
 type Options struct {
-	OwnCookie              func(name string) bool // which cookies are ours; they stay here
+	OwnCookie              func(name string) bool // which cookies are ours; nil for none. They stay here
 	MethodOverrideStripped bool                   // X-HTTP-Method-Override is for us to keep away
-	DialTimeout            time.Duration
-	Log                    *slog.Logger
+	DialTimeout            time.Duration          // for connecting, and again for TLS; zero for none
+	HeaderTimeout          time.Duration          // from request sent to answer begun; zero for none
+	Log                    *slog.Logger           // told of answers that break off; nil for nobody
 }
 
 // Hop is what is known of a request's way here.
@@ -52,87 +60,95 @@ type Hop struct {
 	ForwardedFor string // the whole value for X-Forwarded-For
 	Proto, Host  string
 	RequestID    string
-	Traceparent  string
+	Traceparent  string // "" for none
 }
 
 // Forwarder sends requests to one destination. Safe for concurrent use.
 type Forwarder struct {
-	o         Options
-	cfg       Config
-	dest      Destination
-	audience  string
-	asserter  *Asserter
-	strip     *stripper
-	to        *url.URL
-	transport *http.Transport
-	proxy     *httputil.ReverseProxy
+	o        Options
+	cfg      Config
+	dest     Destination
+	audience string
+	asserter *Asserter
+	strip    *stripper
+	to       *url.URL
+	wire     *wire
+	proxy    *httputil.ReverseProxy
 }
 
-// NewForwarder makes a forwarder; it opens no connection.
+// NewForwarder makes a forwarder; it opens no connection. An error means that
+// the destination's URL is none.
 func NewForwarder(cfg Config, d Destination, a *Asserter, o Options) (*Forwarder, error) {
+	if o.OwnCookie == nil {
+		o.OwnCookie = func(string) bool { return false }
+	}
 	f := &Forwarder{o: o, cfg: cfg, dest: d, audience: AudienceOf(cfg.JWT, d), asserter: a, strip: newStripper(cfg, o.MethodOverrideStripped)}
-	if err := f.connect(); err != nil {
+	var err error
+	if f.to, f.wire, err = connect(d.URL, o); err != nil {
 		return nil, err
 	}
 	f.proxy = &httputil.ReverseProxy{
 		Rewrite:        f.rewrite,
-		Transport:      f.transport,
+		Transport:      f.wire,
 		BufferPool:     &bufferPool{},
 		ModifyResponse: f.answered,
 		ErrorHandler:   func(_ http.ResponseWriter, r *http.Request, err error) { callOf(r).err = err },
-		ErrorLog:       log.New(io.Discard, "", 0), // what goes wrong is returned, or ends the answer
+		ErrorLog:       log.New(io.Discard, "", 0),
+	}
+	if o.Log != nil {
+		f.proxy.ErrorLog = slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn)
 	}
 	return f, nil
 }
 
-// connect makes the transport for the destination's scheme.
-func (f *Forwarder) connect() error {
-	dialer := &net.Dialer{Timeout: f.o.DialTimeout, KeepAlive: 30 * time.Second}
-	f.transport = &http.Transport{
-		DialContext:           dialer.DialContext,
-		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout:   f.o.DialTimeout,
-		MaxIdleConnsPerHost:   512,
-		IdleConnTimeout:       90 * time.Second,
-		ExpectContinueTimeout: time.Second,
-		DisableCompression:    true, // bodies pass byte for byte
+// Close closes idle connections; requests under way go on.
+func (f *Forwarder) Close() { f.wire.close() }
 
+// Forward sends the request on and the answer back. who is nil where nobody
+// need be known: no identity is told then. An error means that nothing was
+// written, and is ErrUnreachable, ErrTimeout, ErrTarget or a fault in making
+// the assertion; an answer that breaks off is cut off, by panicking with
+// http.ErrAbortHandler. When the request's context ends, so do WebSockets and
+// streams, on both sides.
+func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, who *session.Identity, hop *Hop) error {
+	c := &call{ResponseWriter: w, f: f, r: r, hop: hop}
+	var err error
+	if c.target, err = targetOf(r); err != nil {
+		return err
 	}
-	p := new(http.Protocols)
-	f.transport.Protocols = p
-	u, err := url.Parse(f.dest.URL)
-	if err != nil {
-		return fmt.Errorf("upstream: %w", err)
-	}
-	switch {
-	case u.Scheme == "http", u.Scheme == "https":
-		p.SetHTTP1(true)
-		p.SetHTTP2(u.Scheme == "https")
-		f.to = u
-	case u.Scheme == "h2c":
-		p.SetUnencryptedHTTP2(true)
-		f.to = &url.URL{Scheme: "http", Host: u.Host}
-	case u.Scheme == "unix" && u.Path != "":
-		p.SetHTTP1(true)
-		f.to = &url.URL{Scheme: "http", Host: "localhost"}
-		f.transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return dialer.DialContext(ctx, "unix", u.Path)
+	if who != nil {
+		if c.as, err = f.asserter.assert(who, f.audience); err != nil {
+			return err
 		}
-	default:
-		return fmt.Errorf("upstream: %q is not http://, https://, h2c:// or unix:/path", f.dest.URL)
 	}
-	return nil
+	if len(w.Header()) > 0 {
+		c.before = w.Header().Clone()
+	}
+	if r.ContentLength != 0 {
+		// Without it, net/http reads the rest of the client's body away as the
+		// answer begins, and the application would miss it (HTTP/1.1 only).
+		_ = http.NewResponseController(w).EnableFullDuplex()
+	}
+	defer c.done()
+	f.proxy.ServeHTTP(c, r.WithContext(context.WithValue(r.Context(), callKey{}, c)))
+	return c.fault()
 }
 
-// Close closes idle connections.
-func (f *Forwarder) Close() { f.transport.CloseIdleConnections() }
-
-// call is one request on its way: what rewrite needs to know, and what went
-// wrong.
+// call is one request on its way: what rewrite needs to know, what became of
+// it, and the answer's way back (answer.go).
 type call struct {
-	hop *Hop
-	as  *assertion // nil: nobody
-	err error
+	http.ResponseWriter
+	f      *Forwarder
+	r      *http.Request // its context ends with the session
+	hop    *Hop
+	target target
+	as     *assertion // nil: nobody
+	err    error
+
+	before  http.Header // the answer's header as it was handed to us
+	cleared bool        // of that, for an informational answer
+	begun   bool        // the answer itself has begun
+	stops   []func()    // called when the answer is over
 }
 
 type callKey struct{}
@@ -142,128 +158,17 @@ func callOf(r *http.Request) *call {
 	return c
 }
 
-// Forward sends the request on and the answer back. who is nil where nobody
-// need be known. An error (ErrUnreachable, ErrTimeout) means that nothing was
-// written; an answer that breaks off is cut off, by panicking with
-// http.ErrAbortHandler. When the request's context ends, so do WebSockets and
-// streams, on both sides.
-func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, who *session.Identity, hop *Hop) error {
-	c := &call{hop: hop}
-	if who != nil {
-		var err error
-		if c.as, err = f.asserter.assert(who, f.audience); err != nil {
-			return err
-		}
-	}
-	r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
-	f.proxy.ServeHTTP(w, r)
-	return unreachable(c.err)
-}
-
-func unreachable(err error) error {
-	var timeout net.Error
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &timeout) && timeout.Timeout():
-		return fmt.Errorf("%w: %w", ErrTimeout, err)
-	}
-	return fmt.Errorf("%w: %w", ErrUnreachable, err)
-}
-
-// rewrite makes the application's request of the client's. ReverseProxy has
-// removed hop-by-hop headers before, those that Connection names too, so that
-// nothing named there removes what is set here.
-func (f *Forwarder) rewrite(p *httputil.ProxyRequest) {
-	c := callOf(p.In)
-	h := p.Out.Header
-	f.strip.strip(h)
-	filterCookies(h, f.o.OwnCookie)
-	upgrade(p)
-	p.Out.Trailer = nil // it could smuggle any header past us
-	p.Out.Host = p.In.Host
-	f.address(p, c)
-	if c.as != nil {
-		for _, x := range c.as.headers {
-			h[x.name] = x.value
-		}
-	}
-	h["X-Request-Id"] = []string{c.hop.RequestID}
-	h["Traceparent"] = []string{c.hop.Traceparent}
-	h["X-Forwarded-For"] = []string{c.hop.ForwardedFor}
-	h["X-Forwarded-Proto"] = []string{c.hop.Proto}
-	h["X-Forwarded-Host"] = []string{c.hop.Host}
-}
-
-// upgrade lets WebSocket handshakes through (RFC 6455 §4.1) and drops any
-// other Upgrade: h2c would open a tunnel past the gate.
-func upgrade(p *httputil.ProxyRequest) {
-	h := p.Out.Header
-	delete(h, "Http2-Settings")
-	if u := p.In.Header["Upgrade"]; len(u) == 1 && strings.EqualFold(u[0], "websocket") {
-		return
-	}
-	delete(h, "Upgrade")
-	delete(h, "Connection")
-}
-
-// address points the request at the destination, its path and query being the
-// bytes the client sent. URL.Opaque goes into the request line as it is; only
-// one that begins with // would be taken for a host, and takes the way of Path.
-func (f *Forwarder) address(p *httputil.ProxyRequest, c *call) {
-	u := p.Out.URL
-	u.Scheme, u.Host = f.to.Scheme, f.to.Host
-	raw, query, hasQuery := strings.Cut(p.In.RequestURI, "?")
-	if strings.HasPrefix(raw, "/") && !strings.HasPrefix(raw, "//") {
-		u.Opaque = raw
-	}
-	if !strings.HasPrefix(raw, "/") {
-		query = p.In.URL.RawQuery
-	}
-	u.RawQuery, u.ForceQuery = query, hasQuery && query == ""
-	if f.dest.JWTInQuery {
-		token := ""
-		if c.as != nil {
-			token = c.as.jwt
-		}
-		u.RawQuery = withToken(u.RawQuery, f.cfg.JWT.Query, token)
-	}
-}
-
-// answered looks at the application's answer: it may not set our cookies.
-func (f *Forwarder) answered(resp *http.Response) error {
-	lines := resp.Header["Set-Cookie"]
-	if len(lines) == 0 {
+// fault names what went wrong before the answer began.
+func (c *call) fault() error {
+	if c.err == nil {
 		return nil
 	}
-	kept := lines[:0]
-	for _, line := range lines {
-		if !f.o.OwnCookie(cookieName(line)) {
-			kept = append(kept, line)
-		}
+	if c.begun { // the connection was taken over: there is nobody to tell
+		panic(http.ErrAbortHandler)
 	}
-	if len(kept) == 0 {
-		delete(resp.Header, "Set-Cookie")
-	} else {
-		resp.Header["Set-Cookie"] = kept
+	var slow net.Error
+	if errors.As(c.err, &slow) && slow.Timeout() {
+		return fmt.Errorf("%w: %w", ErrTimeout, c.err)
 	}
-	return nil
-}
-
-// bufferPool lends ReverseProxy its copy buffers.
-type bufferPool struct{ pool sync.Pool }
-
-const bufferSize = 32 << 10
-
-func (b *bufferPool) Get() []byte {
-	if v, ok := b.pool.Get().(*[bufferSize]byte); ok {
-		return v[:]
-	}
-	return make([]byte, bufferSize)
-}
-
-func (b *bufferPool) Put(v []byte) {
-	if len(v) == bufferSize {
-		b.pool.Put((*[bufferSize]byte)(v))
-	}
+	return fmt.Errorf("%w: %w", ErrUnreachable, c.err)
 }

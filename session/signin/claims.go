@@ -38,8 +38,8 @@ func identityOf(names Claims, how session.Method, idToken, userinfo map[string]a
 		return s
 	}
 	who := session.Identity{Method: how, AuthTime: now, Subject: text(names.User), Username: text(names.Username), Name: text(names.Name), Email: text(names.Email)}
-	if verified, ok := claim("email_verified").(bool); ok && !verified {
-		who.Email = ""
+	if !verified(claim("email_verified")) {
+		dropEmail(&who, names)
 	}
 	groups := claim(names.Groups)
 	if groups == nil && names.Groups == "groups" {
@@ -50,6 +50,22 @@ func identityOf(names Claims, how session.Method, idToken, userinfo map[string]a
 		return who, err
 	}
 	return who, clean(&who)
+}
+
+// verified reads email_verified: absent says nothing against the address.
+// Some providers write the boolean as text.
+func verified(v any) bool { return v == nil || v == true || v == "true" }
+
+// dropEmail takes an address away that is not known to be the person's, also
+// where it stands for their name or their id: anybody could claim it.
+func dropEmail(who *session.Identity, names Claims) {
+	who.Email = ""
+	if names.Username == names.Email {
+		who.Username = ""
+	}
+	if names.User == names.Email {
+		who.Subject = ""
+	}
 }
 
 // clean refuses what cannot be a person and drops what cannot be theirs.

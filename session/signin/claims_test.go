@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -44,6 +43,8 @@ func TestClaims(t *testing.T) {
 		{"mail verified", m{"sub": "ada", "email": "a@b", "email_verified": true}, nil, session.Identity{Subject: "ada", Username: "ada", Email: "a@b"}, false},
 		{"mail, not said whether verified", m{"sub": "ada", "email": "a@b"}, nil, session.Identity{Subject: "ada", Username: "ada", Email: "a@b"}, false},
 		{"mail not verified", m{"sub": "ada", "email": "a@b", "email_verified": false}, nil, session.Identity{Subject: "ada", Username: "ada"}, false},
+		{"mail verified, as text", m{"sub": "ada", "email": "a@b", "email_verified": "true"}, nil, session.Identity{Subject: "ada", Username: "ada", Email: "a@b"}, false},
+		{"mail not verified, as text", m{"sub": "ada", "email": "a@b", "email_verified": "false"}, nil, session.Identity{Subject: "ada", Username: "ada"}, false},
 		{"mail with two @", m{"sub": "ada", "email": "a@b@c"}, nil, session.Identity{Subject: "ada", Username: "ada"}, false},
 		{"mail without @", m{"sub": "ada", "email": "ab"}, nil, session.Identity{Subject: "ada", Username: "ada"}, false},
 		{"mail with a line break", m{"sub": "ada", "email": "a@b\r\nX: y"}, nil, session.Identity{Subject: "ada", Username: "ada"}, false},
@@ -94,6 +95,23 @@ func TestClaimNames(t *testing.T) {
 	}
 }
 
+func TestMailAsID(t *testing.T) {
+	names := usualClaims
+	names.User, names.Username = "email", "email"
+	claims := map[string]any{"sub": "x", "email": "a@b", "email_verified": true}
+	if got, err := identityOf(names, session.ByOIDC, claims, nil, time.Time{}); err != nil || got.Subject != "a@b" || got.Username != "a@b" {
+		t.Errorf("identityOf(verified mail as id) = %+v, %v, want a@b", got, err)
+	}
+	claims["email_verified"] = false
+	if got, err := identityOf(names, session.ByOIDC, claims, nil, time.Time{}); !errors.Is(err, errClaims) {
+		t.Errorf("identityOf(unverified mail as id) = %+v, %v, want errClaims: anybody could claim it", got, err)
+	}
+	names.User = "sub"
+	if got, err := identityOf(names, session.ByOIDC, claims, nil, time.Time{}); err != nil || got.Username != "x" {
+		t.Errorf("identityOf(unverified mail as username) = %+v, %v, want the id in its place", got, err)
+	}
+}
+
 func FuzzClaims(f *testing.F) {
 	f.Add([]byte(`{"sub":"ada","groups":["a",{"gid":"b"}],"email":"a@b@c","email_verified":false}`), []byte(`{"sub":"ada","roles":"x","name":"A\u0000"}`))
 	f.Add([]byte(`{"sub":"a\nb"}`), []byte(`null`))
@@ -124,126 +142,4 @@ func FuzzOCS(f *testing.F) {
 			t.Errorf("ocsIdentity(%s) = %+v, want a clean subject or an error", body, who)
 		}
 	})
-}
-
-func returning(t testing.TB) *RelyingParty {
-	return relyingParty(t, "http://127.0.0.1:1", func(_ *Config, o *Options) {
-		o.Public = address(t, "https://site.example")
-		o.ReturnHosts = []string{"wiki.example", ".apps.example"}
-	})
-}
-
-// tricks are addresses that must not be led to, whatever a browser makes of them.
-var tricks = []string{"", "//evil", "///evil", "/\\evil", "\\\\evil", "/\tevil", "/\t/evil", "\t//evil", " //evil", "/\n/evil", "/\x00/evil", "https://site.evil", "https://evil@site.example",
-	"https://site.example@evil/", "https://ada:pw@site.example/", "https://site.example:8443/", "https://site.example./", "http://site.example/", "https:evil", "https:/evil", "https:///evil",
-	"javascript:alert(1)", "JaVaScRiPt:alert(1)", "data:text/html,x", "//site.example/x", "/./../\\evil", "/.//evil", "/..//evil", "/a/..//evil", "/%2e%2e//evil", "/./x", "x", "?a=b", "#x",
-	"https://site.example//evil", "https://site.example/..//evil", "https://site\u3002example/", "https://wiki\u3002example/", "/\u2028", "https://evil\u2044.wiki.example/", "https://evilwiki.example/", "https://wiki.example.evil/",
-	"https://wiki.example./", "https://wiki.example:81/", "https://wiki.example//evil", "http://wiki.example/", "https://apps.example/", "https://.apps.example/", "https://evilapps.example/", "https://evil\\.apps.example/", "https://[::1]/", "https://evil%EF%BC%8F.apps.example/", "https://evil%E2%84%80.apps.example/",
-	"/" + strings.Repeat("a", 2000), "https://wiki.example/%zz", "/%zz"}
-
-func TestReturnTo(t *testing.T) {
-	p := returning(t)
-	for raw, want := range map[string]string{"/": "/", "/x?y=//evil#z": "/x?y=//evil#z", "/%09/evil": "/%09/evil", "/%5cevil": "/%5cevil", "/a//b": "/a//b", "/x?u=https://evil/": "/x?u=https://evil/",
-		"https://site.example": "/", "https://SITE.example/x?y": "/x?y", "https://wiki.example/x": "https://wiki.example/x", "https://WIKI.example/": "https://WIKI.example/",
-		"https://a.apps.example/x": "https://a.apps.example/x", "/" + strings.Repeat("a", 1999): "/" + strings.Repeat("a", 1999)} {
-		if got := p.ReturnTo(raw); got != want {
-			t.Errorf("ReturnTo(%q) = %q, want %q", raw, got, want)
-		}
-	}
-	for _, raw := range tricks {
-		if got := p.ReturnTo(raw); got != "/" {
-			t.Errorf("ReturnTo(%q) = %q, want /", raw, got)
-		}
-	}
-}
-
-func FuzzReturnTo(f *testing.F) {
-	for _, raw := range append(tricks, "/x", "https://site.example/x", "https://wiki.example/x", "https://a.apps.example/?x#y") {
-		f.Add(raw)
-	}
-	p := returning(f)
-	site := address(f, "https://site.example/auth/callback")
-	f.Fuzz(func(t *testing.T, raw string) {
-		got := p.ReturnTo(raw)
-		to, err := site.Parse(got) // as a browser resolves it
-		if err != nil || strings.ContainsFunc(got, oddInURL) || strings.ContainsFunc(to.Host, oddInURL) || strings.HasPrefix(got, "//") || strings.HasPrefix(to.Path, "//") {
-			t.Fatalf("ReturnTo(%q) = %q, %v, want nothing a browser reads in another way", raw, got, err)
-		}
-		host := strings.ToLower(strings.TrimSuffix(to.Host, ":"))
-		away := to.Scheme == "https" && to.User == nil && (host == "wiki.example" || strings.HasSuffix(host, ".apps.example") && len(host) > len(".apps.example"))
-		if got[0] == '/' && to.Host != site.Host || got[0] != '/' && !away {
-			t.Errorf("ReturnTo(%q) = %q, want a path of this site or an allowed host", raw, got)
-		}
-	})
-}
-
-func TestLoop(t *testing.T) {
-	h, c := newHostile(t, nil), &clock{}
-	b := newBrowser(found(t, relyingParty(t, h.URL, func(_ *Config, o *Options) { o.Now = c.Now })))
-	again := func(want Kind) error {
-		t.Helper()
-		q, err := b.start("/x")
-		if kindOf(err) != want {
-			t.Fatalf("Start = %v, want kind %q", err, want)
-		}
-		if err == nil {
-			h.gives(signed(t, h.claims(q.Get("nonce"))))
-			if _, err := b.finish(url.Values{"state": q["state"], "code": {"c"}}); err != nil {
-				t.Fatalf("Finish = %v, want nil", err)
-			}
-		}
-		return err
-	}
-	for range 3 {
-		again("")
-	}
-	var e *Error
-	if err := again(Loop); !errors.As(err, &e) || e.Cookie != "anteroom" || e.Why != Blocked || len(b.jar) != 0 {
-		t.Errorf("Start(4th within a minute) = %+v with %d cookies left, want the session's cookie, Blocked, none", err, len(b.jar))
-	}
-	for range 5 { // slowly, it is no loop
-		again("")
-		c.add(25 * time.Second)
-	}
-}
-
-func TestNotAllowed(t *testing.T) {
-	h := newHostile(t, nil)
-	for _, tt := range []struct {
-		groups, users []string
-		want          Kind
-	}{
-		{[]string{"staff", "x"}, nil, ""}, {nil, []string{"ada"}, ""}, {[]string{"x"}, []string{"ada"}, ""}, {[]string{"staff"}, []string{"eve"}, ""},
-		{[]string{"Staff"}, nil, NotAllowed}, {nil, []string{"eve"}, NotAllowed}, {[]string{"x"}, []string{"Ada"}, NotAllowed},
-	} {
-		b := newBrowser(found(t, relyingParty(t, h.URL, func(c *Config, _ *Options) { c.AllowedGroups, c.AllowedUsers = tt.groups, tt.users })))
-		q, err := b.start("/x")
-		if err != nil {
-			t.Fatalf("Start = %v, want nil", err)
-		}
-		h.gives(signed(t, h.claims(q.Get("nonce"))))
-		res, err := b.finish(url.Values{"state": q["state"], "code": {"c"}})
-		refusedAs(t, fmt.Sprintf("groups %v, users %v allowed", tt.groups, tt.users), res, err, tt.want)
-		var e *Error
-		if errors.As(err, &e) && (e.Who == nil || e.Who.Subject != "ada" || e.ReturnTo != "/x") {
-			t.Errorf("Finish(not allowed) = %+v, want it to say who and where to", e)
-		}
-	}
-}
-
-func TestSomebodyElseAtOCS(t *testing.T) {
-	h := newHostile(t, nil)
-	h.set("/status.php", says(map[string]any{"installed": true}))
-	h.set("/index.php/apps/oauth2/api/v1/token", says(map[string]any{"access_token": "access-2", "token_type": "Bearer", "user_id": "ada"}))
-	h.set("/ocs/v2.php/cloud/user", says(map[string]any{"ocs": map[string]any{"data": map[string]any{"id": "eve"}}}))
-	b := newBrowser(found(t, relyingParty(t, h.URL, func(c *Config, _ *Options) { c.Provider = kindNextcloud })))
-	q, err := b.start("/x")
-	if err != nil {
-		t.Fatalf("Start = %v, want nil", err)
-	}
-	res, err := b.finish(url.Values{"state": q["state"], "code": {"c"}})
-	refusedAs(t, "OCS about somebody else", res, err, Invalid)
-	if _, err = b.p.Renew(t.Context(), session.Grant{Identity: session.Identity{Subject: "ada"}, Tokens: session.Tokens{Refresh: "r"}}); !errors.Is(err, session.ErrGrantDead) {
-		t.Errorf("Renew(OCS about somebody else) = %v, want ErrGrantDead", err)
-	}
 }

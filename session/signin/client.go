@@ -70,21 +70,22 @@ func fetchJSON(c *http.Client, r *http.Request, v any) (status int, err error) {
 	return resp.StatusCode, nil
 }
 
-// tokenError makes of x/oauth2's error one without the answer's body, and
-// tells a refused grant from a provider that does not answer.
-func tokenError(err error) (code string, _ error) {
+// tokenError makes of x/oauth2's error one without the answer's body. The code
+// is the provider's own (RFC 6749 §5.2), "" where it gave no such answer. A
+// client that is not accepted is the operator's to mend, and logged as an error.
+func (p *RelyingParty) tokenError(err error) (code string, _ error) {
 	var re *oauth2.RetrieveError
-	if !errors.As(err, &re) {
+	if !errors.As(err, &re) || re.Response == nil {
 		return "", fmt.Errorf("token endpoint: %w", err)
 	}
-	if re.Response != nil && re.Response.StatusCode == http.StatusBadRequest || re.ErrorCode != "" && re.Response != nil && re.Response.StatusCode == http.StatusUnauthorized {
-		code = printable(re.ErrorCode)
+	status, said := re.Response.StatusCode, printable(re.ErrorCode)
+	if status == http.StatusBadRequest || status == http.StatusUnauthorized {
+		code = said
 	}
-	status := 0
-	if re.Response != nil {
-		status = re.Response.StatusCode
+	if code == "invalid_client" || code == "unauthorized_client" {
+		p.o.Log.Error("the provider does not accept signin.client_id with signin.client_secret", "code", code, "status", status)
 	}
-	return code, fmt.Errorf("%w: token endpoint: status %d, error %q", errAnswer, status, printable(re.ErrorCode))
+	return code, fmt.Errorf("%w: token endpoint: status %d, error %q", errAnswer, status, said)
 }
 
 // timed counts how long a call to the provider took.

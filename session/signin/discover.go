@@ -78,11 +78,13 @@ func (p *RelyingParty) adopt(found provider) {
 
 // miss notes that the provider was not found. One that was found before stays.
 func (p *RelyingParty) miss(err error) {
-	p.o.Log.Warn("sign-in provider not found yet; trying again", "error", err)
-	if p.provider() == nil {
-		p.failed.Store(&err)
-		p.metrics.ready.Set(0)
+	if p.provider() != nil {
+		p.o.Log.Warn("sign-in provider does not answer; what was found before stays in use", "error", err)
+		return
 	}
+	p.o.Log.Warn("sign-in provider not found yet; trying again", "error", err)
+	p.failed.Store(&err)
+	p.metrics.ready.Set(0)
 }
 
 // discover finds out what the server offers.
@@ -122,7 +124,7 @@ func (p *RelyingParty) findMetadata(ctx context.Context) (*metadata, error) {
 	if other != nil {
 		return nil, other
 	}
-	return nil, errNoOIDC
+	return nil, fmt.Errorf("%w at %s, nor where Nextcloud's app has it", errNoOIDC, places[0])
 }
 
 func (p *RelyingParty) fetchMetadata(ctx context.Context, place string) (*metadata, error) {
@@ -136,12 +138,19 @@ func (p *RelyingParty) fetchMetadata(ctx context.Context, place string) (*metada
 	var m metadata
 	status, err := fetchJSON(&client, r, &m)
 	switch {
-	case status == http.StatusNotFound, err != nil && status == http.StatusOK, err == nil && m.Issuer == "":
+	case err == nil && m.Issuer != "":
+		return &m, p.judgeMetadata(&m)
+	case err == nil, errors.Is(err, errAnswer) && noDocument(status):
 		return nil, errNoOIDC
-	case err != nil:
-		return nil, fmt.Errorf("discovery: %w", err)
 	}
-	return &m, p.judgeMetadata(&m)
+	return nil, fmt.Errorf("discovery: %w", err)
+}
+
+// noDocument reports whether a status, on an answer that is none, says for
+// certain that there is no document here: not found, a page in its place, or
+// the way to another server. Anything else may be an outage.
+func noDocument(status int) bool {
+	return status == http.StatusNotFound || status == http.StatusOK || status/100 == 3
 }
 
 // sameOrigin follows redirects within one server, three at most.
@@ -156,9 +165,15 @@ func (p *RelyingParty) judgeMetadata(m *metadata) error {
 	if strings.TrimSuffix(m.Issuer, "/") != strings.TrimSuffix(p.cfg.Issuer, "/") {
 		return fmt.Errorf("discovery: the server calls itself issuer %q, signin.issuer is %q", m.Issuer, p.cfg.Issuer)
 	}
-	for _, e := range []string{m.AuthURL, m.TokenURL, m.JWKSURL} {
-		if u, err := url.Parse(e); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+	secure := strings.HasPrefix(m.Issuer, "https:")
+	for i, e := range []string{m.AuthURL, m.TokenURL, m.JWKSURL, m.UserInfoURL, m.EndSessionURL, m.RevocationURL} {
+		u, err := url.Parse(e)
+		switch {
+		case e == "" && i >= 3: // optional
+		case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
 			return fmt.Errorf("discovery: %q is no endpoint", e)
+		case secure && u.Scheme != "https": // secrets go there
+			return fmt.Errorf("discovery: %q is not https, as the issuer is", e)
 		}
 	}
 	return nil

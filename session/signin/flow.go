@@ -22,6 +22,7 @@ const (
 	loopWindow  = time.Minute
 	loopLimit   = 3    // completed sign-ins within loopWindow, without a session after them
 	returnLimit = 2000 // bytes of a return_to
+	stateLimit  = 6000 // bytes of a state; web servers take 8 KiB of request line
 )
 
 // flow is one attempt to sign in. It travels sealed as the state parameter: no
@@ -42,6 +43,19 @@ func newFlow(kind, returnTo, browser string, now time.Time) flow {
 	return flow{Kind: kind, Nonce: randomText(), Verifier: oauth2.GenerateVerifier(), ReturnTo: returnTo, Browser: sum[:], Began: now}
 }
 
+// sealFlow makes a flow's state. A return_to that would make it too long for
+// the provider's web server is let go.
+func (p *RelyingParty) sealFlow(f *flow) (err error) {
+	if f.state, err = p.state.Seal(f); err == nil && len(f.state) > stateLimit {
+		f.ReturnTo = "/"
+		f.state, err = p.state.Seal(f)
+	}
+	if err != nil {
+		return fmt.Errorf("starting sign-in: %w", err)
+	}
+	return nil
+}
+
 // boundTo reports whether the browser with this id began the flow.
 func (f *flow) boundTo(browser string) bool {
 	sum := sha256.Sum256([]byte(browser))
@@ -52,6 +66,12 @@ func (f *flow) boundTo(browser string) bool {
 type browserRecord struct {
 	ID   string  `json:"i"`
 	Done []int64 `json:"d,omitempty"` // when sign-ins were completed lately, in Unix seconds
+}
+
+// completed notes a sign-in, and keeps no more than it takes to see a loop.
+func (b *browserRecord) completed(now time.Time) {
+	b.Done = append(b.Done, now.Unix())
+	b.Done = b.Done[max(0, len(b.Done)-loopLimit):]
 }
 
 func randomText() string {
@@ -98,7 +118,10 @@ func (p *RelyingParty) countStart(b *browserRecord, r *http.Request) error {
 	case tossed:
 		why = Tossed
 	case value != "":
-		why = TooLarge // the cookie came, the rest of the session did not
+		why = "" // it came, and nobody here knows the session
+		if chunk, _ := p.o.Cookies.Read(r, p.o.Cookies.Name("0")); chunk != "" {
+			why = TooLarge // the first piece came, the rest of the session did not
+		}
 	}
 	return &Error{Kind: Loop, Cookie: name, Why: why}
 }
@@ -110,71 +133,21 @@ func (p *RelyingParty) whyLost(r *http.Request) Why {
 	switch {
 	case host != hostName(p.o.Public.Host) && (domain == "" || host != domain && !strings.HasSuffix(host, "."+domain)):
 		return OtherHost
-	case p.o.Cookies.Secure() && r.TLS == nil && strings.HasPrefix(r.Header.Get("Origin")+r.Referer(), "http://"):
+	case p.o.Cookies.Secure() && cameOverHTTP(r):
 		return SecureOverHTTP
 	}
 	return Blocked
 }
 
+// cameOverHTTP guesses, for a page's advice alone, whether a browser came here
+// without TLS. Where no proxy tells, Sec-Fetch-Mode does: browsers send it over
+// TLS only (Fetch Metadata §2: potentially trustworthy URLs).
+func cameOverHTTP(r *http.Request) bool {
+	proto := r.Header.Get("X-Forwarded-Proto")
+	return r.TLS == nil && (strings.EqualFold(proto, "http") || proto == "" && r.Header.Get("Sec-Fetch-Mode") == "")
+}
+
 func hostName(host string) string {
 	u := url.URL{Host: host}
 	return strings.ToLower(u.Hostname())
-}
-
-// ReturnTo is the one judge of where a sign-in may lead: a path of this site,
-// or an address on an allowed host. Anything else, and anything that a browser
-// might read in another way, is "/".
-func (p *RelyingParty) ReturnTo(raw string) string {
-	if raw == "" || len(raw) > returnLimit || strings.ContainsFunc(raw, oddInURL) {
-		return "/"
-	}
-	u, err := url.Parse(raw)
-	if err != nil || u.User != nil || u.Opaque != "" {
-		return "/"
-	}
-	if u.Scheme == "" && u.Host == "" {
-		if !strings.HasPrefix(raw, "/") || strings.HasPrefix(raw, "//") || climbs(u.Path) {
-			return "/"
-		}
-		return raw
-	}
-	if u.Scheme == p.o.Public.Scheme && strings.EqualFold(u.Host, p.o.Public.Host) {
-		return p.ReturnTo(u.RequestURI())
-	}
-	if (u.Scheme == "https" || u.Scheme == p.o.Public.Scheme && u.Scheme == "http") && p.returnHost(u) && !strings.HasPrefix(u.Path, "//") {
-		return u.String()
-	}
-	return "/"
-}
-
-// climbs reports whether resolving a path's dots could make it begin with two
-// slashes, and so a host.
-func climbs(path string) bool {
-	for segment := range strings.SplitSeq(path, "/") {
-		if segment == "." || segment == ".." {
-			return true
-		}
-	}
-	return strings.Contains(path, "//") && strings.HasPrefix(path, "/.")
-}
-
-// oddInURL reports characters that browsers drop, or read as a slash.
-func oddInURL(r rune) bool { return r <= ' ' || r == '\\' || r >= 0x7f }
-
-// returnHost reports whether a URL's host is among those allowed, at a dot's
-// boundary.
-func (p *RelyingParty) returnHost(u *url.URL) bool {
-	host := strings.ToLower(u.Hostname())
-	if port := u.Port(); port != "" && port != p.o.Public.Port() {
-		return false
-	}
-	if host == "" || strings.ContainsFunc(host, oddInURL) { // by percent signs; a browser may make a slash of what is here a letter
-		return false
-	}
-	return slices.ContainsFunc(p.o.ReturnHosts, func(allowed string) bool {
-		if strings.HasPrefix(allowed, ".") {
-			return strings.HasSuffix(host, allowed) && len(host) > len(allowed)
-		}
-		return host == allowed
-	})
 }

@@ -57,8 +57,9 @@ func TestStart(t *testing.T) {
 
 func TestStartBeforeDiscovery(t *testing.T) {
 	p := relyingParty(t, "http://127.0.0.1:1", nil)
-	if _, err := newBrowser(p).start("/x"); kindOf(err) != Unavailable {
-		t.Errorf("Start(no provider) = %v, want Unavailable", err)
+	var e *Error
+	if _, err := newBrowser(p).start("javascript:alert(1)"); kindOf(err) != Unavailable || !errors.As(err, &e) || e.ReturnTo != "/" {
+		t.Errorf("Start(no provider) = %+v, want Unavailable, with a judged ReturnTo", err)
 	}
 	if _, err := newBrowser(p).finish(url.Values{"state": {"x"}, "code": {"x"}}); kindOf(err) != Unavailable {
 		t.Errorf("Finish(no provider) = %v, want Unavailable", err)
@@ -166,6 +167,16 @@ func TestFinishErrors(t *testing.T) {
 			c.add(15*time.Minute + time.Second)
 			return b.finish(url.Values{"state": {s}, "code": {"c"}})
 		}, Error{Kind: Expired, ReturnTo: "/x"}},
+		{"too old, and the cookie with it", func(b *browser, s string) (Result, error) {
+			c.add(2 * time.Hour)
+			clear(b.jar)
+			return b.finish(url.Values{"state": {s}, "code": {"c"}})
+		}, Error{Kind: Expired, ReturnTo: "/x"}},
+		{"too old, of another browser", func(b *browser, _ string) (Result, error) {
+			theirs := began(t, p)
+			c.add(time.Hour)
+			return b.finish(url.Values{"state": {theirs}, "code": {"c"}})
+		}, Error{Kind: Invalid}},
 		{"wrong iss", func(b *browser, s string) (Result, error) {
 			return b.finish(url.Values{"state": {s}, "code": {"c"}, "iss": {"https://evil.example"}})
 		}, Error{Kind: Invalid, ReturnTo: "/x"}},
@@ -201,6 +212,47 @@ func TestFinishErrors(t *testing.T) {
 				t.Errorf("Finish(%s) called the token endpoint %d times, want 0", tt.name, n)
 			}
 		})
+	}
+}
+
+// TestLongReturn: no return_to makes a state that web servers refuse.
+func TestLongReturn(t *testing.T) {
+	p := found(t, relyingParty(t, newHostile(t, nil).URL, nil))
+	for long, want := range map[string]string{"/" + strings.Repeat("a", 1999): "/" + strings.Repeat("a", 1999), "/?" + strings.Repeat("&", 1998): "/"} {
+		q, err := newBrowser(p).start(long)
+		var f flow
+		if err != nil || p.state.Open(q.Get("state"), &f) != nil || f.ReturnTo != want || len(q.Get("state")) > stateLimit {
+			t.Errorf("Start(%.9s…) = %v, state of %d bytes back to %.9s…, want at most %d, to %.9s…", long, err, len(q.Get("state")), f.ReturnTo, stateLimit, want)
+		}
+	}
+}
+
+func TestWhyLost(t *testing.T) {
+	p := relyingParty(t, "http://127.0.0.1:1", func(_ *Config, o *Options) {
+		o.Public = address(t, "https://site.example")
+		o.Cookies = session.NewCookies(session.CookieConfig{Name: "anteroom", Domain: "example"}, true)
+	})
+	for _, tt := range []struct {
+		at   string
+		with map[string]string
+		want Why
+	}{
+		{"https://site.example/", nil, Blocked},
+		{"http://site.example/", nil, SecureOverHTTP},
+		{"http://site.example/", map[string]string{"X-Forwarded-Proto": "http"}, SecureOverHTTP},
+		{"http://site.example/", map[string]string{"X-Forwarded-Proto": "https"}, Blocked},
+		{"http://site.example/", map[string]string{"Sec-Fetch-Mode": "navigate"}, Blocked},
+		{"https://wiki.example/", nil, Blocked}, // below the cookie's domain
+		{"https://evilexample/", nil, OtherHost},
+		{"https://10.0.0.1/", nil, OtherHost},
+	} {
+		r := httptest.NewRequest(http.MethodGet, tt.at, nil)
+		for name, value := range tt.with {
+			r.Header.Set(name, value)
+		}
+		if got := p.whyLost(r); got != tt.want {
+			t.Errorf("whyLost(%s, %v) = %q, want %q", tt.at, tt.with, got, tt.want)
+		}
 	}
 }
 

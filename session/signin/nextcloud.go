@@ -51,7 +51,7 @@ func (b *builtIn) exchange(ctx context.Context, code, redirect string, f flow) (
 	tok, err := c.Exchange(b.p.withClient(ctx), code, oauth2.VerifierOption(f.Verifier))
 	done()
 	if err != nil {
-		return session.Grant{}, exchangeError(err)
+		return session.Grant{}, b.p.exchangeError(err)
 	}
 	g := session.Grant{Tokens: b.tokens(tok)}
 	if g.Identity, err = b.who(ctx, g.Tokens.Access); err != nil {
@@ -138,7 +138,7 @@ func (b *builtIn) renew(ctx context.Context, g session.Grant) (session.Grant, er
 		tok, err := b.conf.TokenSource(b.p.withClient(ctx), &oauth2.Token{RefreshToken: g.Tokens.Refresh.Reveal()}).Token()
 		done()
 		if err != nil {
-			return g, refreshError(err)
+			return g, b.p.refreshError(err)
 		}
 		next.Tokens = b.tokens(tok)
 	}
@@ -157,6 +157,9 @@ func (b *builtIn) renew(ctx context.Context, g session.Grant) (session.Grant, er
 // signOut deletes the app password that the access token is. There is no
 // session of the provider's to end from outside.
 func (b *builtIn) signOut(ctx context.Context, t session.Tokens, _ string) string {
+	if t.Access == "" {
+		return ""
+	}
 	defer b.p.timed("revoke")()
 	r, err := b.ocs(ctx, http.MethodDelete, "ocs/v2.php/core/apppassword", t.Access)
 	if err != nil {

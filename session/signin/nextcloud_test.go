@@ -68,7 +68,7 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last, s.err, s.query = res, err, r.URL.RawQuery
-	fmt.Fprintln(w, err)
+	fmt.Fprintf(w, "%s to %s: %v", res.Grant.Identity.Subject, res.ReturnTo, err)
 }
 
 // signIn has the test doctor sign in and returns what came of it.

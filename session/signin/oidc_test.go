@@ -119,6 +119,7 @@ func TestIDToken(t *testing.T) {
 		{"wrong aud", set("aud", "other"), own, Invalid},
 		{"no aud", set("aud", nil), own, Invalid},
 		{"foreign azp", set("azp", "other"), own, Invalid},
+		{"azp is a list", set("azp", []string{testClient}), own, Invalid},
 		{"several aud without azp", set("aud", []string{"other", testClient}), own, Invalid},
 		{"wrong nonce", set("nonce", "another"), own, Invalid},
 		{"no nonce", set("nonce", nil), own, Invalid},

@@ -6,13 +6,13 @@
 package signin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -114,16 +114,11 @@ func (p *RelyingParty) Ready() error {
 	return nil
 }
 
-// Result is a sign-in that succeeded.
-type Result struct {
-	Grant    session.Grant
-	ReturnTo string
-}
-
 // Start sends the browser to the provider (303). The caller has no session;
 // a browser that comes here again and again after signing in is told so with
 // an Error of kind Loop.
 func (p *RelyingParty) Start(w http.ResponseWriter, r *http.Request, returnTo string) error {
+	returnTo = p.ReturnTo(returnTo)
 	prov := p.provider()
 	if prov == nil {
 		return &Error{Kind: Unavailable, Err: p.Ready(), ReturnTo: returnTo}
@@ -131,128 +126,28 @@ func (p *RelyingParty) Start(w http.ResponseWriter, r *http.Request, returnTo st
 	b := p.readBrowser(r)
 	if err := p.countStart(&b, r); err != nil {
 		p.Forget(w) // so that the next try starts afresh
-		return err
+		return withReturn(err, returnTo)
 	}
 	if b.ID == "" {
 		b.ID = randomText()
 	}
-	f := newFlow(prov.kind(), p.ReturnTo(returnTo), b.ID, p.o.Now())
-	state, err := p.state.Seal(f)
-	if err != nil {
-		return fmt.Errorf("starting sign-in: %w", err)
+	f := newFlow(prov.kind(), returnTo, b.ID, p.o.Now())
+	if err := p.sealFlow(&f); err != nil {
+		return err
 	}
 	if err := p.writeBrowser(w, b); err != nil {
 		return err
 	}
-	f.state = state
 	w.Header().Set("Cache-Control", "no-store")
 	http.Redirect(w, r, prov.authURL(f, p.cfg.RedirectURI), http.StatusSeeOther)
 	return nil
 }
 
-// Finish judges the callback and finds out who signed in. It writes no body.
-// The state is checked against the browser before the code is redeemed, which
-// happens once.
-func (p *RelyingParty) Finish(w http.ResponseWriter, r *http.Request) (Result, error) {
-	result, kind, err := p.finish(w, r)
-	outcome := "ok"
-	var e *Error
-	if errors.As(err, &e) {
-		outcome = string(e.Kind)
-	} else if err != nil {
-		outcome = string(Unavailable)
-		err = &Error{Kind: Unavailable, Err: err}
-	}
-	p.metrics.signIns.WithLabelValues(kind, outcome).Inc()
-	return result, err
-}
-
-func (p *RelyingParty) finish(w http.ResponseWriter, r *http.Request) (res Result, kind string, err error) {
-	prov := p.provider()
-	if prov == nil {
-		return res, "none", &Error{Kind: Unavailable, Err: p.Ready()}
-	}
-	kind = prov.kind()
-	f, b, code, err := p.judge(r, prov)
-	if err != nil {
-		return res, kind, err
-	}
-	g, err := prov.exchange(r.Context(), code, p.cfg.RedirectURI, f)
-	if err != nil {
-		return res, kind, withReturn(err, f.ReturnTo)
-	}
-	if !p.mayEnter(&g.Identity) {
-		p.giveBack(r.Context(), prov, g.Tokens)
-		return res, kind, &Error{Kind: NotAllowed, Who: &g.Identity, ReturnTo: f.ReturnTo}
-	}
-	b.Done = append(b.Done, p.o.Now().Unix())
-	return Result{Grant: g, ReturnTo: f.ReturnTo}, kind, p.writeBrowser(w, b)
-}
-
-// giveBack revokes the tokens of somebody who may not enter: Nextcloud's are
-// worth a password, and nobody will use them.
-func (p *RelyingParty) giveBack(ctx context.Context, prov provider, t session.Tokens) {
-	ctx, cancel := context.WithTimeout(ctx, revokeTime)
-	defer cancel()
-	prov.signOut(ctx, t, "")
-}
-
-// revokeTime is how long a person waits for tokens to be given back.
-const revokeTime = 3 * time.Second
-
-func withReturn(err error, to string) error {
-	var e *Error
-	if errors.As(err, &e) {
-		e.ReturnTo = to
-	}
-	return err
-}
-
-// judge checks everything about a callback that can be checked without asking
-// the provider, and returns the code to redeem.
-func (p *RelyingParty) judge(r *http.Request, prov provider) (f flow, b browserRecord, code string, err error) {
-	q, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil || len(q["state"]) != 1 || len(q["code"]) > 1 || len(q["error"]) > 1 || len(q["iss"]) > 1 || len(q["code"])+len(q["error"]) != 1 {
-		return f, b, "", &Error{Kind: Invalid, Err: errors.New("the callback's parameters are not a provider's answer")}
-	}
-	if err := p.state.Open(q.Get("state"), &f); err != nil {
-		return f, b, "", &Error{Kind: Invalid, Err: err}
-	}
-	name := p.o.Cookies.Name(flowCookie)
-	if value, tossed := p.o.Cookies.Read(r, name); tossed {
-		return f, b, "", &Error{Kind: CookieLost, Cookie: name, Why: Tossed, ReturnTo: f.ReturnTo}
-	} else if value == "" {
-		return f, b, "", &Error{Kind: CookieLost, Cookie: name, Why: p.whyLost(r), ReturnTo: f.ReturnTo}
-	}
-	b = p.readBrowser(r)
-	switch {
-	case b.ID == "" || !f.boundTo(b.ID):
-		return f, b, "", &Error{Kind: Invalid, Err: errors.New("another browser began this sign-in")}
-	case p.o.Now().Sub(f.Began) > flowTime, f.Kind != prov.kind():
-		return f, b, "", &Error{Kind: Expired, ReturnTo: f.ReturnTo}
-	}
-	if err := prov.checkIssuer(q.Get("iss"), q.Has("iss")); err != nil {
-		return f, b, "", &Error{Kind: Invalid, Err: err, ReturnTo: f.ReturnTo}
-	}
-	if q.Has("error") {
-		return f, b, "", &Error{Kind: Refused, Code: printable(q.Get("error")), ReturnTo: f.ReturnTo}
-	}
-	return f, b, q.Get("code"), nil
-}
-
-// mayEnter asks allowed_users and allowed_groups: either suffices, none means all.
-func (p *RelyingParty) mayEnter(who *session.Identity) bool {
-	if len(p.cfg.AllowedGroups) == 0 && len(p.cfg.AllowedUsers) == 0 {
-		return true
-	}
-	return slices.Contains(p.cfg.AllowedUsers, who.Subject) || who.In(p.cfg.AllowedGroups)
-}
-
 // Renew implements session.Renewer.
 func (p *RelyingParty) Renew(ctx context.Context, g session.Grant) (session.Grant, error) {
-	prov := p.provider()
+	prov := p.providerOf(g.Identity.Method)
 	if prov == nil {
-		return g, &Error{Kind: Unavailable, Err: p.Ready()}
+		return g, &Error{Kind: Unavailable, Err: cmp.Or(p.Ready(), errOtherProvider)}
 	}
 	next, err := prov.renew(ctx, g)
 	if err == nil && !p.mayEnter(&next.Identity) {
@@ -284,13 +179,19 @@ func (p *RelyingParty) SignOut(ctx context.Context, t session.Tokens, postLogout
 	return ""
 }
 
-// printable keeps what is safe to show of a provider's error code.
-func printable(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r > ' ' && r < 0x7f {
-			return r
-		}
-		return -1
-	}, s)
-	return s[:min(len(s), 64)]
+// errOtherProvider: the person signed in at a provider that is no longer the one found.
+var errOtherProvider = errors.New("the person signed in by OpenID Connect, which the server offers no more")
+
+// providerOf is the provider that signs people in by a method. A session may
+// be older than the discovery of another provider, which knows nothing of its
+// tokens and must not be asked to judge them. An empty method is the found one's.
+func (p *RelyingParty) providerOf(how session.Method) provider {
+	prov := p.provider()
+	switch {
+	case prov == nil || how == "" || prov.kind() == string(how):
+		return prov
+	case how == session.ByNextcloud:
+		return newNextcloud(p)
+	}
+	return nil
 }

@@ -1,0 +1,102 @@
+package upstream
+
+import (
+	"bufio"
+	"context"
+	"net"
+	"net/http"
+	"time"
+)
+
+// longAnswer is from how many bytes on an answer is taken for a stream, as is
+// any of unknown length.
+const longAnswer = 1 << 20
+
+// answered looks at the application's answer before it goes out: it may not
+// set our cookies, and a stream is cut off when the session ends.
+func (f *Forwarder) answered(resp *http.Response) error {
+	filterSetCookies(resp.Header, f.o.OwnCookie)
+	stream := resp.ContentLength < 0 || resp.ContentLength > longAnswer
+	if c := callOf(resp.Request); stream && resp.StatusCode != http.StatusSwitchingProtocols {
+		rc := http.NewResponseController(c.ResponseWriter)
+		c.whenOver(func() { rc.SetWriteDeadline(time.Unix(1, 0)) })
+	}
+	return nil
+}
+
+// whenOver has stop called if the request's context ends before the answer
+// does: a client that reads nothing would hold it up for ever.
+func (c *call) whenOver(stop func()) {
+	ran := make(chan struct{})
+	cancel := context.AfterFunc(c.r.Context(), func() {
+		defer close(ran)
+		stop()
+	})
+	c.stops = append(c.stops, func() {
+		if !cancel() {
+			<-ran
+		}
+	})
+}
+
+// done ends what goes on beside the answer, and leaves the header of one that
+// never began as it was handed to us.
+func (c *call) done() {
+	for _, stop := range c.stops {
+		stop()
+	}
+	c.restore()
+}
+
+// Unwrap lets http.ResponseController reach what is not overridden here.
+func (c *call) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+
+// WriteHeader passes an answer's status on. ReverseProxy sends informational
+// answers (RFC 9110 §15.2) with the header of the final one and clears it
+// afterwards; what was in it before is kept out of the one and put back for the
+// other.
+func (c *call) WriteHeader(status int) {
+	if status >= 200 || status == http.StatusSwitchingProtocols {
+		c.begun = true
+		c.restore()
+		c.ResponseWriter.WriteHeader(status)
+		return
+	}
+	h := c.Header()
+	if !c.cleared {
+		c.cleared = true
+		for name, v := range c.before {
+			if h[name] = h[name][len(v):]; len(h[name]) == 0 {
+				delete(h, name)
+			}
+		}
+	}
+	filterSetCookies(h, c.f.o.OwnCookie)
+	if c.r.ProtoAtLeast(1, 1) { // HTTP/1.0 knows none of these
+		c.ResponseWriter.WriteHeader(status)
+	}
+}
+
+// restore puts back what ReverseProxy cleared.
+func (c *call) restore() {
+	if !c.cleared {
+		return
+	}
+	c.cleared = false
+	h := c.Header()
+	for name, v := range c.before {
+		h[name] = append(v[:len(v):len(v)], h[name]...)
+	}
+}
+
+// Hijack takes the connection over for a WebSocket. It is closed when the
+// request's context ends, for a client that reads nothing too.
+func (c *call) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(c.ResponseWriter).Hijack()
+	if err == nil {
+		c.begun = true
+		c.restore()
+		c.whenOver(func() { conn.Close() })
+	}
+	return conn, rw, err
+}

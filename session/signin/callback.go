@@ -1,0 +1,144 @@
+package signin
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"anteroom/session"
+)
+
+// Result is a sign-in that succeeded.
+type Result struct {
+	Grant    session.Grant
+	ReturnTo string
+}
+
+// Finish judges the callback and finds out who signed in. It writes no body.
+// The state is checked against the browser before the code is redeemed, which
+// happens once.
+func (p *RelyingParty) Finish(w http.ResponseWriter, r *http.Request) (Result, error) {
+	result, kind, err := p.finish(w, r)
+	outcome := "ok"
+	var e *Error
+	if errors.As(err, &e) {
+		outcome = string(e.Kind)
+	} else if err != nil {
+		outcome = string(Unavailable)
+		err = &Error{Kind: Unavailable, Err: err}
+	}
+	p.metrics.signIns.WithLabelValues(kind, outcome).Inc()
+	return result, err
+}
+
+func (p *RelyingParty) finish(w http.ResponseWriter, r *http.Request) (res Result, kind string, err error) {
+	prov := p.provider()
+	if prov == nil {
+		return res, "none", &Error{Kind: Unavailable, Err: p.Ready()}
+	}
+	kind = prov.kind()
+	f, b, code, err := p.judge(r, prov)
+	if err != nil {
+		return res, kind, err
+	}
+	g, err := prov.exchange(r.Context(), code, p.cfg.RedirectURI, f)
+	if err != nil {
+		return res, kind, withReturn(err, f.ReturnTo)
+	}
+	if !p.mayEnter(&g.Identity) {
+		p.giveBack(r.Context(), prov, g.Tokens)
+		return res, kind, &Error{Kind: NotAllowed, Who: &g.Identity, ReturnTo: f.ReturnTo}
+	}
+	b.completed(p.o.Now())
+	return Result{Grant: g, ReturnTo: f.ReturnTo}, kind, p.writeBrowser(w, b)
+}
+
+// giveBack revokes the tokens of somebody who may not enter: Nextcloud's are
+// worth a password, and nobody will use them.
+func (p *RelyingParty) giveBack(ctx context.Context, prov provider, t session.Tokens) {
+	ctx, cancel := context.WithTimeout(ctx, revokeTime)
+	defer cancel()
+	prov.signOut(ctx, t, "")
+}
+
+// revokeTime is how long a person waits for tokens to be given back.
+const revokeTime = 3 * time.Second
+
+func withReturn(err error, to string) error {
+	var e *Error
+	if errors.As(err, &e) {
+		e.ReturnTo = to
+	}
+	return err
+}
+
+// judge checks everything about a callback that can be checked without asking
+// the provider, and returns the code to redeem.
+func (p *RelyingParty) judge(r *http.Request, prov provider) (f flow, b browserRecord, code string, err error) {
+	q, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil || len(q["state"]) != 1 || len(q["code"]) > 1 || len(q["error"]) > 1 || len(q["iss"]) > 1 || len(q["code"])+len(q["error"]) != 1 {
+		return f, b, "", &Error{Kind: Invalid, Err: errors.New("the callback's parameters are not a provider's answer")}
+	}
+	if err := p.state.Open(q.Get("state"), &f); err != nil {
+		return f, b, "", &Error{Kind: Invalid, Err: err}
+	}
+	if b, err = p.judgeBrowser(r, &f); err != nil {
+		return f, b, "", err
+	}
+	if f.Kind != prov.kind() {
+		return f, b, "", &Error{Kind: Expired, ReturnTo: f.ReturnTo}
+	}
+	if err := prov.checkIssuer(q.Get("iss"), q.Has("iss")); err != nil {
+		return f, b, "", &Error{Kind: Invalid, Err: err, ReturnTo: f.ReturnTo}
+	}
+	if q.Has("error") {
+		return f, b, "", &Error{Kind: Refused, Code: printable(q.Get("error")), ReturnTo: f.ReturnTo}
+	}
+	return f, b, q.Get("code"), nil
+}
+
+// judgeBrowser checks that this browser began the flow, and not too long ago.
+func (p *RelyingParty) judgeBrowser(r *http.Request, f *flow) (b browserRecord, err error) {
+	name := p.o.Cookies.Name(flowCookie)
+	value, tossed := p.o.Cookies.Read(r, name)
+	late := p.o.Now().Sub(f.Began) > flowTime
+	switch {
+	case tossed:
+		return b, &Error{Kind: CookieLost, Cookie: name, Why: Tossed, ReturnTo: f.ReturnTo}
+	case value == "" && late: // the cookie has gone with time, not been lost
+		return b, &Error{Kind: Expired, ReturnTo: f.ReturnTo}
+	case value == "":
+		return b, &Error{Kind: CookieLost, Cookie: name, Why: p.whyLost(r), ReturnTo: f.ReturnTo}
+	}
+	b = p.readBrowser(r)
+	switch {
+	case b.ID == "" || !f.boundTo(b.ID):
+		return b, &Error{Kind: Invalid, Err: errors.New("another browser began this sign-in")}
+	case late:
+		return b, &Error{Kind: Expired, ReturnTo: f.ReturnTo}
+	}
+	return b, nil
+}
+
+// mayEnter asks allowed_users and allowed_groups: either suffices, none means all.
+func (p *RelyingParty) mayEnter(who *session.Identity) bool {
+	if len(p.cfg.AllowedGroups) == 0 && len(p.cfg.AllowedUsers) == 0 {
+		return true
+	}
+	return slices.Contains(p.cfg.AllowedUsers, who.Subject) || who.In(p.cfg.AllowedGroups)
+}
+
+// printable keeps what is safe to show of a provider's error code.
+func printable(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r > ' ' && r < 0x7f {
+			return r
+		}
+		return -1
+	}, s)
+	return s[:min(len(s), 64)]
+}

@@ -1,0 +1,132 @@
+package signin
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"golang.org/x/oauth2"
+
+	"anteroom/session"
+)
+
+// renew exchanges the refresh token and asks who the person is now. Without a
+// refresh token it only asks, as long as the access token is good.
+func (o *openID) renew(ctx context.Context, g session.Grant) (session.Grant, error) {
+	if g.Tokens.Refresh == "" {
+		if !g.Tokens.Expiry.IsZero() && !o.p.o.Now().Before(g.Tokens.Expiry) {
+			return g, nil // nothing can be asked any more: the session lasts as long as its own clocks say
+		}
+		return o.refreshed(ctx, g, g.Tokens, nil)
+	}
+	done := o.p.timed("refresh")
+	src := o.config("").TokenSource(o.p.withClient(ctx), &oauth2.Token{RefreshToken: g.Tokens.Refresh.Reveal()})
+	tok, err := src.Token()
+	done()
+	if err != nil {
+		return g, o.p.refreshError(err)
+	}
+	raw, _ := tok.Extra("id_token").(string)
+	next := g
+	next.Tokens = o.tokens(tok, g.Tokens.ID.Reveal())
+	var claims map[string]any
+	if raw != "" {
+		var idt *oidc.IDToken
+		if idt, claims, err = o.verify(ctx, raw, tok.AccessToken); err != nil {
+			return next, fmt.Errorf("renewing: %w", err)
+		}
+		if idt.Subject != g.Identity.Subject && o.p.cfg.Claims.User == "sub" {
+			return next, fmt.Errorf("renewing: the id_token is about somebody else: %w", session.ErrGrantDead)
+		}
+		next.Tokens.ID = session.Secret(raw)
+	}
+	return o.refreshed(ctx, next, next.Tokens, claims)
+}
+
+// refreshed asks who the person is with tokens that are new, or still good.
+func (o *openID) refreshed(ctx context.Context, g session.Grant, t session.Tokens, idClaims map[string]any) (session.Grant, error) {
+	if o.m.UserInfoURL == "" && idClaims == nil {
+		return g, nil
+	}
+	sub, _ := idClaims["sub"].(string)
+	if sub == "" && o.p.cfg.Claims.User == "sub" {
+		sub = g.Identity.Subject
+	}
+	if sub == "" { // the stable id is another claim: userinfo's own sub has to do
+		info, err := o.userinfo(ctx, t.Access)
+		if err != nil {
+			return g, err
+		}
+		who, err := identityOf(o.p.cfg.Claims, session.ByOIDC, idClaims, info, g.Identity.AuthTime)
+		return o.same(g, who, err)
+	}
+	who, err := o.who(ctx, t, sub, idClaims)
+	return o.same(g, who, err)
+}
+
+// same takes over who a person is now, if it is the same person.
+func (o *openID) same(g session.Grant, who session.Identity, err error) (session.Grant, error) {
+	switch {
+	case err != nil:
+		return g, fmt.Errorf("renewing: %w", err)
+	case who.Subject != g.Identity.Subject:
+		return g, fmt.Errorf("renewing: it is about somebody else: %w", session.ErrGrantDead)
+	}
+	who.SessionID, who.AuthTime = g.Identity.SessionID, g.Identity.AuthTime
+	g.Identity = who
+	return g, nil
+}
+
+// refreshError tells a dead refresh token from everything else. Nextcloud says
+// invalid_request where the standard says invalid_grant (RFC 6749 §5.2).
+func (p *RelyingParty) refreshError(err error) error {
+	code, err := p.tokenError(err)
+	if code == "invalid_grant" || code == "invalid_request" {
+		return fmt.Errorf("refreshing: %w: %w", session.ErrGrantDead, err)
+	}
+	return fmt.Errorf("refreshing: %w", err)
+}
+
+func (o *openID) signOut(ctx context.Context, t session.Tokens, back string) string {
+	token, hint := t.Refresh, "refresh_token"
+	if token == "" {
+		token, hint = t.Access, "access_token"
+	}
+	if o.m.RevocationURL != "" && token != "" {
+		o.revoke(ctx, token, hint)
+	}
+	u, err := url.Parse(o.m.EndSessionURL)
+	if err != nil || u.Host == "" || t.ID == "" {
+		return ""
+	}
+	q := u.Query() // OpenID Connect RP-Initiated Logout 1.0 §2
+	q.Set("id_token_hint", t.ID.Reveal())
+	q.Set("client_id", o.p.cfg.ClientID)
+	q.Set("post_logout_redirect_uri", back)
+	q.Set("state", randomText())
+	u.RawQuery = q.Encode()
+	return u.String()
+}
+
+// revoke gives a token back (RFC 7009), as far as the provider listens.
+func (o *openID) revoke(ctx context.Context, token session.Secret, hint string) {
+	defer o.p.timed("revoke")()
+	form := url.Values{"token": {token.Reveal()}, "token_type_hint": {hint}, "client_id": {o.p.cfg.ClientID}}
+	if s := o.p.cfg.ClientSecret.Reveal(); s != "" {
+		form.Set("client_secret", s)
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, o.m.RevocationURL, strings.NewReader(form.Encode()))
+	if err != nil {
+		return
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	resp, err := o.p.client.Do(r)
+	if err != nil {
+		o.p.o.Log.Warn("token not revoked at sign-out", "error", err)
+		return
+	}
+	resp.Body.Close()
+}

@@ -1,0 +1,74 @@
+package signin
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"anteroom/session"
+)
+
+// TestRenewWithoutRefreshToken asks userinfo for as long as the access token
+// is good, and then lets the session be.
+func TestRenewWithoutRefreshToken(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		expiry time.Duration // from now; 0: none named
+		answer http.HandlerFunc
+		asked  int64
+		want   error
+	}{
+		{"good", time.Minute, says(map[string]any{"sub": "ada", "groups": []string{"new"}}), 1, nil},
+		{"without expiry", 0, says(map[string]any{"sub": "ada", "groups": []string{"new"}}), 1, nil},
+		{"revoked", time.Minute, fails(400, map[string]any{"error": "invalid_token"}), 1, session.ErrGrantDead},
+		{"about somebody else", time.Minute, says(map[string]any{"sub": "eve"}), 1, session.ErrGrantDead},
+		{"down", time.Minute, fails(502, nil), 1, errAnswer},
+		{"expired", -time.Second, fails(400, map[string]any{"error": "invalid_token"}), 0, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := newHostile(t, nil)
+			var asked atomic.Int64
+			h.set("/userinfo", func(w http.ResponseWriter, r *http.Request) { asked.Add(1); tt.answer(w, r) })
+			old := session.Grant{Identity: session.Identity{Subject: "ada", Groups: []string{"old"}, Method: session.ByOIDC}, Tokens: session.Tokens{Access: "access-1", ID: "id-1"}}
+			if tt.expiry != 0 {
+				old.Tokens.Expiry = time.Now().Add(tt.expiry)
+			}
+			next, err := found(t, relyingParty(t, h.URL, nil)).Renew(t.Context(), old)
+			if !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) {
+				t.Errorf("Renew(%s) = %v, want %v", tt.name, err, tt.want)
+			}
+			groups := []string{"old"}
+			if tt.want == nil && tt.asked > 0 {
+				groups = []string{"new"}
+			}
+			if next.Tokens != old.Tokens || !slices.Equal(next.Identity.Groups, groups) || asked.Load() != tt.asked || h.tokens.Load() != 0 {
+				t.Errorf("Renew(%s) = %+v after %d questions, want groups %v, the same tokens, %d", tt.name, next, asked.Load(), groups, tt.asked)
+			}
+		})
+	}
+}
+
+// TestRenewOfAnotherMethod: a session is never judged by a provider that did
+// not begin it, such as the oidc app that was installed meanwhile.
+func TestRenewOfAnotherMethod(t *testing.T) {
+	h := newHostile(t, nil)
+	h.set("/status.php", says(map[string]any{"installed": true}))
+	h.set("/token", fails(400, map[string]any{"error": "invalid_grant"}))
+	h.set("/index.php/apps/oauth2/api/v1/token", says(map[string]any{"access_token": "access-2", "refresh_token": "refresh-2", "token_type": "Bearer", "user_id": "ada"}))
+	h.set("/ocs/v2.php/cloud/user", says(map[string]any{"ocs": map[string]any{"data": map[string]any{"id": "ada"}}}))
+	grant := func(how session.Method) session.Grant {
+		return session.Grant{Identity: session.Identity{Subject: "ada", Method: how}, Tokens: session.Tokens{Access: "access-1", Refresh: "refresh-1"}}
+	}
+	p := found(t, relyingParty(t, h.URL, nil))
+	if next, err := p.Renew(t.Context(), grant(session.ByNextcloud)); err != nil || next.Tokens.Refresh != "refresh-2" || next.Identity.Method != session.ByNextcloud {
+		t.Errorf("Renew(built-in grant, oidc found) = %+v, %v, want it renewed where it is from", next, err)
+	}
+	p = found(t, relyingParty(t, h.URL, func(c *Config, _ *Options) { c.Provider = kindNextcloud }))
+	next, err := p.Renew(t.Context(), grant(session.ByOIDC))
+	if kindOf(err) != Unavailable || errors.Is(err, session.ErrGrantDead) || next.Tokens.Refresh != "refresh-1" || h.tokens.Load() != 0 {
+		t.Errorf("Renew(oidc grant, built-in found) = %+v, %v, want Unavailable, nobody asked", next, err)
+	}
+}
