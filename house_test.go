@@ -451,3 +451,22 @@ func TestConcurrentSignIns(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// TestTabsAtOnce: tabs that start at the same moment each set the one cookie,
+// and only the last has it. The others start anew by themselves.
+func TestTabsAtOnce(t *testing.T) {
+	w := found(t, demo.Options{})
+	first, _ := w.ask(nil, "GET", "/auth/login?return_to=/headers?tab=1", "", asBrowser)
+	doc := person.New(map[string]string{"user": demo.DefaultUser, "password": demo.DefaultPassword})
+	doc.Header = http.Header{"Sec-Fetch-Mode": {"navigate"}}
+	if _, err := doc.Open(w.site + "/?tab=2"); err != nil { // now at Nextcloud's form, with the second tab's cookie
+		t.Fatal(err)
+	}
+	page, err := doc.Open(first.Header.Get("Location"))
+	for err == nil && !strings.HasPrefix(page.URL.String(), w.site) {
+		page, err = doc.Next(page)
+	}
+	if err != nil || page.Status != http.StatusOK || page.URL.RequestURI() != "/headers?tab=1" {
+		t.Fatalf("the first tab ended at %v with %d, %v, want where it wanted to go", page.URL, page.Status, err)
+	}
+}

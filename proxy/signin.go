@@ -1,9 +1,11 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -28,13 +30,20 @@ func (s *Server) login(x *exchange, who *session.Identity) error {
 }
 
 // callback finishes a sign-in. One that comes too late, or twice, does no harm
-// to a person who is signed in: they go on.
+// to a person who is signed in: they go on. One that another tab got in the way
+// of starts anew.
 func (s *Server) callback(x *exchange, who *session.Identity) error {
 	result, err := s.o.SignIn.Finish(x, x.r)
 	if err != nil {
 		var failed *signin.Error
-		if who != nil && errors.As(err, &failed) && (failed.Kind == signin.Expired || failed.Kind == signin.Invalid || failed.Kind == signin.CookieLost) {
-			return s.goOn(x, s.o.SignIn.ReturnTo(failed.ReturnTo))
+		if errors.As(err, &failed) && who != nil && (failed.Kind == signin.Expired || failed.Kind == signin.Invalid || failed.Kind == signin.CookieLost) {
+			return s.goOn(x, s.o.SignIn.ReturnTo(cmp.Or(failed.ReturnTo, failed.Again)))
+		}
+		if failed != nil && failed.Again != "" && navigates(x.r) {
+			err = s.o.SignIn.Start(x, x.r, failed.Again)
+		}
+		if err == nil {
+			return nil
 		}
 		return s.signInRefusal(x, err)
 	}
@@ -103,7 +112,7 @@ func (s *Server) signInRefusal(x *exchange, err error) error {
 		return err
 	}
 	no := &refusal{status: http.StatusBadRequest, reason: reasonSignIn, cause: err, style: refuseByPage}
-	failed := pages.SignInFailed{Cookie: e.Cookie, Why: pages.Why(e.Why), Want: s.origins.host, Got: x.origin.site, Retry: "/auth/login"}
+	failed := pages.SignInFailed{Cookie: e.Cookie, Why: pages.Why(e.Why), Want: s.origins.host, Got: x.origin.site, Retry: "/auth/login?return_to=" + url.QueryEscape(s.o.SignIn.ReturnTo(e.ReturnTo))}
 	switch e.Kind {
 	case signin.Unavailable:
 		no.status, no.reason = http.StatusServiceUnavailable, reasonProvider

@@ -116,7 +116,9 @@ func (p *RelyingParty) judgeBrowser(r *http.Request, f *flow) (b browserRecord, 
 	}
 	b = p.readBrowser(r)
 	switch {
-	case b.ID == "" || !f.boundTo(b.ID):
+	case b.ID != "" && !f.boundTo(b.ID) && !late:
+		return b, &Error{Kind: Invalid, Err: errors.New("another browser or tab began this sign-in"), Again: f.ReturnTo}
+	case !f.boundTo(b.ID):
 		return b, &Error{Kind: Invalid, Err: errors.New("another browser began this sign-in")}
 	case late:
 		return b, &Error{Kind: Expired, ReturnTo: f.ReturnTo}

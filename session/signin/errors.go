@@ -38,6 +38,12 @@ type Error struct {
 	Who      *session.Identity // NotAllowed
 	ReturnTo string            // where the sign-in would have led, if that is known
 	Err      error
+
+	// Again is where a sign-in started anew would lead, if that is all there is
+	// to do: the state is ours and fresh, but another tab that started at the
+	// same moment set the cookie. The code is not redeemed, so it does no harm
+	// if it was another person's browser instead. Empty otherwise.
+	Again string
 }
 
 func (e *Error) Error() string {

@@ -19,6 +19,7 @@ import (
 type Person struct {
 	Client *http.Client      // with its own cookie jar
 	Fields map[string]string // what to type, by input name
+	Header http.Header       // sent with each request besides what is usual; nil: nothing
 }
 
 // New is a person who types these fields into whatever form asks for them.
@@ -129,6 +130,9 @@ func (p *Person) submit(page *Page, form *html.Node) (*Page, error) {
 
 func (p *Person) do(r *http.Request) (*Page, error) {
 	r.Header.Set("Accept", "text/html,*/*;q=0.8")
+	for name, values := range p.Header {
+		r.Header[name] = values
+	}
 	resp, err := p.Client.Do(r)
 	if err != nil {
 		return nil, err
