@@ -68,8 +68,8 @@ func anyCookie(line string, ours func(string) bool) bool {
 // cookieName is the name in a pair of a Cookie header. Marks before it are
 // overlooked, as some servers do.
 func cookieName(pair string) string {
-	name, _, _ := strings.Cut(strings.TrimLeft(pair, " \t=\""), "=")
-	return strings.TrimRight(name, " \t\"")
+	name, _, _ := strings.Cut(strings.TrimLeft(pair, spaces+"=\""), "=")
+	return strings.TrimRight(name, spaces+"\"")
 }
 
 // filterSetCookies takes out of an answer what would set our own cookies. It
@@ -91,3 +91,6 @@ func filterSetCookies(h http.Header, ours func(string) bool) {
 	}
 	h["Set-Cookie"] = kept
 }
+
+// spaces are what some server or other overlooks around a name.
+const spaces = " \t\r\n\v\f"
