@@ -54,6 +54,7 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 
 bench: setup build ## measure against bare net/http and a bare ReverseProxy; prints one table
 	@go run ./test/bench ./anteroom
+	@go test -run '^$$' -bench . -benchmem . ./proxy/authz ./proxy/upstream ./session | grep -E '^(Benchmark|ok)'
 
 setup: ## install what the suites need: Debian packages and npm packages, pinned
 	$(call section,setup)

@@ -15,7 +15,7 @@ import (
 // nothing was answered yet.
 func (s *Server) serve(x *exchange) error {
 	s.requests.Add(1)
-	defer s.requests.Done()
+	defer s.requests.Add(-1)
 	if err := s.arrive(x); err != nil {
 		return err
 	}

@@ -14,7 +14,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -67,7 +66,7 @@ type Server struct {
 
 	http     *http.Server
 	draining atomic.Bool
-	requests sync.WaitGroup     // those that the http.Server no longer counts, too
+	requests atomic.Int64       // under way, those that the http.Server no longer counts too
 	cutOff   context.CancelFunc // ends what is still under way
 }
 
@@ -145,18 +144,38 @@ func closed(err error) error {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.draining.Store(true)
 	err := s.http.Shutdown(ctx)
-	done := make(chan struct{})
-	go func() { s.requests.Wait(); close(done) }()
-	select {
-	case <-done:
-	case <-ctx.Done():
+	if !s.idle(ctx) {
 		err = fmt.Errorf("requests still under way were cut off: %w", ctx.Err())
 	}
 	s.cutOff()
 	s.http.Close()
-	<-done
+	last, cancel := context.WithTimeout(context.Background(), cutOffTime)
+	defer cancel()
+	if !s.idle(last) {
+		err = errors.New("requests were cut off and are not over yet")
+	}
 	for _, d := range s.apps {
 		d.forward.Close()
 	}
 	return err
+}
+
+const (
+	cutOffTime = 3 * time.Second       // for requests to end once they are cut off
+	idlePoll   = 10 * time.Millisecond // between looks at whether they have
+)
+
+// idle waits until no request is under way; it reports false if ctx was done
+// before.
+func (s *Server) idle(ctx context.Context) bool {
+	tick := time.NewTicker(idlePoll)
+	defer tick.Stop()
+	for s.requests.Load() > 0 {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+	}
+	return true
 }

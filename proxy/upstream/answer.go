@@ -72,7 +72,9 @@ func (c *call) WriteHeader(status int) {
 		}
 	}
 	filterSetCookies(h, c.f.o.OwnCookie)
-	if c.r.ProtoAtLeast(1, 1) { // HTTP/1.0 knows none of these
+	// HTTP/1.0 knows none of these, and the server says 100 Continue by itself
+	// as the application's makes us read the body.
+	if status != http.StatusContinue && c.r.ProtoAtLeast(1, 1) {
 		c.ResponseWriter.WriteHeader(status)
 	}
 }

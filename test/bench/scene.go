@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"time"
 
 	"anteroom/demo"
@@ -94,6 +95,7 @@ func (s *scene) start(ctx context.Context, env []string, name string, args ...st
 	c := exec.CommandContext(ctx, name, args...)
 	c.Env = append(os.Environ(), env...)
 	c.Stderr = os.Stderr
+	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if env != nil {
 		null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 		if err != nil {
