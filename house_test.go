@@ -294,6 +294,7 @@ func TestNobody(t *testing.T) {
 		{"GET", "/.well-known/jwks.json", "", []string{"Host: anywhere.example"}, 200, `"kty"`},
 		{"GET", "/x", "", []string{"Host: evil.example"}, 421, ""},
 		{"GET", "/public/", "", []string{"Host: evil.example"}, 421, ""},
+		{"GET", "/x", "", []string{"Host: evil.example", asBrowser}, 421, `href="http://localhost:`},
 		{"TRACE", "/public/", "", nil, 405, ""},
 		{"get", "/public/", "", nil, 400, ""},
 	}

@@ -242,7 +242,7 @@ func (s *Server) refusePage(x *exchange, no *refusal) {
 	case no.reason == reasonApp, no.reason == reasonAppSlow:
 		s.o.Pages.Render(x, x.r, no.status, pages.Unavailable{What: "application", RetryAfter: retryAfter})
 	default:
-		s.o.Pages.Render(x, x.r, no.status, pages.Error{Status: no.status, Text: no.text, RequestID: x.hop.RequestID})
+		s.o.Pages.Render(x, x.r, no.status, pages.Error{Status: no.status, Text: no.text, RequestID: x.hop.RequestID, Site: originOf(s.public) + "/"})
 	}
 }
 

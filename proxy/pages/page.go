@@ -90,6 +90,7 @@ type Error struct {
 	Title     string // "" for the status's own
 	Text      string // "" for the status's own
 	RequestID string // to quote; "" for the reply's X-Request-Id
+	Site      string // where the start page is; "" for / here
 }
 
 func (Account) name() string     { return "account" }
