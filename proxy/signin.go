@@ -66,7 +66,8 @@ func (s *Server) goOn(x *exchange, to string) error {
 		s.o.Pages.Render(x, x.r, http.StatusOK, pages.Continue{To: to})
 		return nil
 	}
-	http.Redirect(x, x.r, to, http.StatusSeeOther)
+	x.Header().Set("Location", to) // as it is: http.Redirect would clean the path
+	x.WriteHeader(http.StatusSeeOther)
 	return nil
 }
 
@@ -86,19 +87,29 @@ func (s *Server) logout(x *exchange, who *session.Identity) error {
 	case x.r.Method != http.MethodPost && who != nil:
 		s.o.Pages.Render(x, x.r, http.StatusOK, pages.SignOutAsk{Identity: who, Action: "/auth/logout", Back: "/"})
 		return nil
-	case x.session == nil:
+	case x.r.Method != http.MethodPost:
 		s.o.Pages.Render(x, x.r, http.StatusOK, pages.SignedOut{SignIn: "/auth/login"})
 		return nil
 	}
-	tokens := x.session.Grant().Tokens
-	s.o.SignIn.Forget(x)
-	if err := s.o.Sessions.End(x, x.r, x.session, session.EndSignedOut); err != nil {
-		x.err = err // the person is signed out here all the same
-	}
-	s.audit(x, audit.Event{Kind: audit.SignOut, Status: http.StatusOK}.By(who))
+	return s.signOut(x)
+}
+
+// signOut ends every session the request's cookies open, whether or not it
+// could be used at the moment: whoever reads "you are signed out" is.
+func (s *Server) signOut(x *exchange) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), signOutTimeout)
 	defer cancel()
-	if to := s.o.SignIn.SignOut(ctx, tokens, originOf(s.public)+"/auth/logout"); to != "" {
+	grants, err := s.o.Sessions.End(ctx, x, x.r, session.EndSignedOut)
+	if err != nil {
+		return &refusal{status: http.StatusServiceUnavailable, reason: reasonBroken, cause: err, style: refuseByPage}
+	}
+	s.o.SignIn.Forget(x)
+	to := ""
+	for _, g := range grants {
+		s.audit(x, audit.Event{Kind: audit.SignOut, Status: http.StatusOK}.By(&g.Identity))
+		to = cmp.Or(s.o.SignIn.SignOut(ctx, g.Tokens, originOf(s.public)+"/auth/logout"), to)
+	}
+	if to != "" {
 		return s.goOn(x, to)
 	}
 	http.Redirect(x, x.r, "/auth/logout", http.StatusSeeOther)

@@ -111,3 +111,11 @@ func (c *Cookies) Read(r *http.Request, name string) (value string, tossed bool)
 	}
 	return value, false
 }
+
+// All returns every value of a cookie, also where Read believes none.
+func (c *Cookies) All(r *http.Request, name string) (values []string) {
+	for _, ck := range r.CookiesNamed(name) {
+		values = append(values, ck.Value)
+	}
+	return values
+}

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,12 +68,11 @@ func (l *live) detach(n *stream) {
 		n.prev.next = n.next
 	case l.streams == n:
 		l.streams = n.next
-	default:
-		return // the session ended and took the list with it
 	}
 	if n.next != nil {
 		n.next.prev = n.prev
 	}
+	n.prev, n.next = nil, nil
 }
 
 // end marks the session as ended and stops its streams. It reports false if
@@ -83,13 +83,37 @@ func (l *live) end() bool {
 		l.mu.Unlock()
 		return false
 	}
-	first := l.streams
+	l.mu.Unlock()
+	l.cut()
+	return true
+}
+
+// settle waits for a renewal under way.
+func (l *live) settle(ctx context.Context) {
+	l.mu.Lock()
+	flight := l.renewing
+	l.mu.Unlock()
+	if flight == nil {
+		return
+	}
+	select {
+	case <-flight.done:
+	case <-ctx.Done():
+	}
+}
+
+// cut stops every stream that runs under the session.
+func (l *live) cut() {
+	l.mu.Lock()
+	var stops []func()
+	for n := l.streams; n != nil; n = n.next {
+		stops = append(stops, n.stop)
+	}
 	l.streams = nil
 	l.mu.Unlock()
-	for n := first; n != nil; n = n.next {
-		n.stop()
+	for _, stop := range stops {
+		stop()
 	}
-	return true
 }
 
 func (l *live) hasStreams() bool {

@@ -371,12 +371,8 @@ func TestEndStopsStreams(t *testing.T) {
 			}
 		}
 		w, r := s.b.exchange()
-		got, err := s.m.Load(r)
-		if err != nil {
-			s.Fatal(err)
-		}
-		if err := s.m.End(w, r, got, session.EndSignedOut); err != nil {
-			s.Fatal(err)
+		if grants, err := s.m.End(s.Context(), w, r, session.EndSignedOut); err != nil || len(grants) != 1 {
+			s.Fatalf("End = %d grants, %v, want 1", len(grants), err)
 		}
 		if stopped.Load() != 5 {
 			s.Errorf("End stopped %d streams, want 5", stopped.Load())

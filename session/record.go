@@ -12,6 +12,7 @@ type record struct {
 	Tokens   Tokens
 	Created  time.Time // sign-in
 	Seen     time.Time // last use that was written down
+	Until    time.Time // how long the provider's last word on the person holds, before grace
 }
 
 // wire is a record as bytes. The tokens are plain here: whoever keeps the
@@ -25,6 +26,7 @@ type wire struct {
 	Expiry   time.Time `json:"expiry"`
 	Created  time.Time `json:"created"`
 	Seen     time.Time `json:"seen"`
+	Until    time.Time `json:"until"`
 }
 
 func (r *record) encode() ([]byte, error) {
@@ -32,7 +34,7 @@ func (r *record) encode() ([]byte, error) {
 		Identity: r.Identity,
 		Access:   r.Tokens.Access.Reveal(), Refresh: r.Tokens.Refresh.Reveal(), ID: r.Tokens.ID.Reveal(),
 		Issued: r.Tokens.Issued, Expiry: r.Tokens.Expiry,
-		Created: r.Created, Seen: r.Seen,
+		Created: r.Created, Seen: r.Seen, Until: r.Until,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encoding session: %w", err)
@@ -48,7 +50,7 @@ func (r *record) decode(b []byte) error {
 	*r = record{
 		Identity: w.Identity,
 		Tokens:   Tokens{Access: Secret(w.Access), Refresh: Secret(w.Refresh), ID: Secret(w.ID), Issued: w.Issued, Expiry: w.Expiry},
-		Created:  w.Created, Seen: w.Seen,
+		Created:  w.Created, Seen: w.Seen, Until: w.Until,
 	}
 	return nil
 }

@@ -45,7 +45,7 @@ func (m *Manager) renewIfDue(ctx context.Context, l *live, now time.Time) error 
 	}
 	expiry := l.current.Load().Tokens.Expiry
 	if now.UnixNano() >= l.renewAt.Load() {
-		flight := m.startRenewal(l)
+		flight := m.startRenewal(l, now)
 		if !expiry.IsZero() && !now.Before(expiry) {
 			select {
 			case <-flight.done:
@@ -65,21 +65,24 @@ func (m *Manager) stillGood(l *live) error {
 	if l.failed.Load() == 0 {
 		return nil
 	}
-	expiry := l.current.Load().Tokens.Expiry
-	if !expiry.IsZero() && m.o.Now().After(expiry.Add(m.cfg.Grace)) {
+	if m.o.Now().After(l.current.Load().Until.Add(m.cfg.Grace)) {
 		return fmt.Errorf("%w: the provider has not answered for longer than session.grace", ErrUnavailable)
 	}
 	return nil
 }
 
 // startRenewal begins a renewal, or joins the one under way.
-func (m *Manager) startRenewal(l *live) *renewal {
+func (m *Manager) startRenewal(l *live, now time.Time) *renewal {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.renewing != nil {
 		return l.renewing
 	}
 	flight := &renewal{done: make(chan struct{})}
+	if now.UnixNano() < l.renewAt.Load() { // somebody else's has just ended
+		close(flight.done)
+		return flight
+	}
 	l.renewing = flight
 	m.tasks.Go(func() {
 		m.renew(l)
@@ -99,8 +102,8 @@ func (m *Manager) renew(l *live) {
 	defer cancel()
 	before := l.current.Load()
 	g, err := m.o.Renewer.Renew(ctx, before.Grant())
-	if g.Tokens.Access != "" && g.Tokens != before.Tokens || err == nil && !sameIdentity(&g.Identity, before.Who()) {
-		m.adopt(ctx, l, before, g)
+	if err == nil || g.Tokens.Access != "" && g.Tokens != before.Tokens {
+		m.adopt(ctx, l, before, g, err == nil)
 	}
 	now := m.o.Now()
 	switch {
@@ -115,18 +118,39 @@ func (m *Manager) renew(l *live) {
 	}
 }
 
-// adopt makes a renewed grant the session's present state and stores it.
-func (m *Manager) adopt(ctx context.Context, l *live, before *Session, g Grant) {
+// adopt makes a renewed grant the session's present state and stores it. Only
+// if the provider has confirmed the person does its word hold for longer: new
+// tokens alone prove nothing. Streams are cut off where the person's groups
+// changed, for their door may be closed now.
+func (m *Manager) adopt(ctx context.Context, l *live, before *Session, g Grant, confirmed bool) {
 	g.Identity.SessionID, g.Identity.AuthTime = before.Identity.SessionID, before.Identity.AuthTime
 	if g.Identity.Subject != before.Identity.Subject {
 		g.Identity = before.Identity // who someone is never changes within a session
 	}
 	next := &Session{record: before.record, live: l}
 	next.Identity, next.Tokens = g.Identity, g.Tokens
+	if confirmed {
+		next.Until = holdsUntil(g.Tokens, m.o.Now())
+	}
+	if sameIdentity(&next.Identity, before.Who()) && next.Tokens == before.Tokens && next.Until.Equal(before.Until) {
+		return
+	}
 	l.current.Store(next)
+	if !slices.Equal(next.Identity.Groups, before.Identity.Groups) {
+		l.cut()
+	}
 	if err := m.save(ctx, l, m.o.Now()); err != nil && !errors.Is(err, errNoJar) {
 		m.o.Log.Warn("renewed session not saved; will try again", "who", next.Who(), "error", err)
 	}
+}
+
+// holdsUntil is how long what a provider says now of a person holds: as long
+// as the token it came with or, where none expires, until the next question.
+func holdsUntil(t Tokens, now time.Time) time.Time {
+	if t.Expiry.After(now) {
+		return t.Expiry
+	}
+	return now.Add(recheckEvery)
 }
 
 func (m *Manager) renewalDone(l *live, now time.Time) {

@@ -106,19 +106,19 @@ func (s *Session) Grant() Grant { return Grant{s.record.Identity, s.record.Token
 // Begin starts a session for a person who has just signed in, under an id that
 // was never used before, and ends the one the request carried, if any.
 func (m *Manager) Begin(w http.ResponseWriter, r *http.Request, g Grant) (*Session, error) {
-	old, _ := m.Load(r)
+	old, _ := m.carried(r) // what cannot be found cannot be ended; the new one replaces its cookie
 	token := newToken(32)
 	now := m.o.Now()
 	g.Identity.SessionID = newToken(16)
 	g.Identity.AuthTime = now
-	s := &Session{record: record{Identity: g.Identity, Tokens: g.Tokens, Created: now, Seen: now}}
+	s := &Session{record: record{Identity: g.Identity, Tokens: g.Tokens, Created: now, Seen: now, Until: holdsUntil(g.Tokens, now)}}
 	s.live = newLive(keyOf(token), s)
 	s.live.planRenewal()
 	if err := m.save(WithJar(r.Context(), w, r), s.live, now); err != nil {
 		return nil, err
 	}
-	if old != nil {
-		m.end(r.Context(), old.live, EndReplaced)
+	for _, l := range old {
+		m.end(r.Context(), l, EndReplaced)
 	}
 	m.known.Store(s.live.key, s.live)
 	m.o.Cookies.Set(w, m.o.Cookies.Name(""), token, 0)
@@ -231,12 +231,41 @@ func (m *Manager) put(ctx context.Context, key string, rec record, ttl time.Dura
 	return m.o.Store.Put(ctx, key, value, ttl)
 }
 
-// End ends the request's session: the record, the cookie, and every stream
-// that runs under it. The person is signed out here even if err says that the
-// store did not answer.
-func (m *Manager) End(w http.ResponseWriter, r *http.Request, s *Session, why End) error {
+// carried finds every session whose cookie a request brings along, whatever
+// Load would say of it. Several come only where somebody planted one.
+func (m *Manager) carried(r *http.Request) (found []*live, err error) {
+	for _, token := range m.o.Cookies.All(r, m.o.Cookies.Name("")) {
+		if len(token) != tokenLen(32) {
+			continue
+		}
+		l, e := m.find(r, keyOf(token))
+		switch {
+		case e == nil:
+			found = append(found, l)
+		case !errors.Is(e, ErrNone):
+			err = e
+		}
+	}
+	return found, err
+}
+
+// End ends every session that the request's cookies open, also one that Load
+// would not give at the moment: the records, the cookies, and every stream that
+// runs under them. It returns the last grants, waiting for a renewal under way
+// until ctx is done, so that no token is left that nobody knows of. An error
+// means that a session may live on: the store did not answer.
+func (m *Manager) End(ctx context.Context, w http.ResponseWriter, r *http.Request, why End) ([]Grant, error) {
 	m.o.Cookies.Clear(w, m.o.Cookies.Name(""))
-	return m.end(WithJar(r.Context(), w, r), s.live, why)
+	found, err := m.carried(r)
+	var grants []Grant
+	for _, l := range found {
+		if e := m.end(WithJar(r.Context(), w, r), l, why); e != nil {
+			err = e
+		}
+		l.settle(ctx)
+		grants = append(grants, l.current.Load().Grant())
+	}
+	return grants, err
 }
 
 // end ends a session once: of several callers, the first does it.

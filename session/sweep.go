@@ -34,7 +34,10 @@ func (m *Manager) sweep(ctx context.Context) {
 			open++
 			l.seen.Store(now.UnixNano())
 			if now.UnixNano() >= l.renewAt.Load() && m.o.Renewer != nil {
-				m.startRenewal(l)
+				m.startRenewal(l, now)
+			}
+			if m.stillGood(l) != nil {
+				l.cut() // no request would pass now, so no stream goes on
 			}
 		}
 		if m.sweepOne(ctx, l, now) {
