@@ -109,13 +109,14 @@ func build(cfg *Config, log *slog.Logger, sys system) (*house, error) {
 		return nil, err
 	}
 	h.sessions = session.New(cfg.Session, session.Options{
-		Store: openStore(cfg.Session, cookies, codec), Cookies: cookies, Renewer: h.signIn, Log: log, Registry: h.registry, Ended: h.ended,
+		Store: openStore(cfg.Session, cookies, codec, log), Cookies: cookies, Renewer: h.signIn, Log: log, Registry: h.registry, Ended: h.ended,
 	})
 	return h, h.buildServer(cookies)
 }
 
-func openStore(cfg session.Config, cookies *session.Cookies, codec *session.Codec) session.Store {
+func openStore(cfg session.Config, cookies *session.Cookies, codec *session.Codec, log *slog.Logger) session.Store {
 	if cfg.Store == "cookie" {
+		log.Warn("session.store is cookie: ending a session is known to this process alone, and until it restarts; use one replica")
 		return session.NewBrowser(cookies, codec, nil)
 	}
 	return &session.Memory{}
@@ -190,13 +191,19 @@ func (h *house) run(ctx context.Context, site, admin net.Listener) error {
 	if e := h.server.Shutdown(drain); e != nil {
 		h.log.Warn("stopped with requests under way", "error", e)
 	}
-	h.sessions.Close(drain)
+	renewals, cancelRenewals := context.WithTimeout(context.Background(), renewalsTime)
+	defer cancelRenewals()
+	h.sessions.Close(renewals)
 	stop()
 	adminServer.Close()
 	work.Wait()
 	h.log.Info("stopped")
 	return err
 }
+
+// renewalsTime is how long a stop waits for tokens that the provider may have
+// rotated already.
+const renewalsTime = 5 * time.Second
 
 func notClosed(err error) error {
 	if errors.Is(err, http.ErrServerClosed) {

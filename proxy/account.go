@@ -3,7 +3,6 @@ package proxy
 import (
 	"encoding/json"
 	"net/http"
-	"slices"
 	"time"
 
 	"anteroom/proxy/pages"
@@ -48,11 +47,8 @@ func (s *Server) me(x *exchange, who *session.Identity) error {
 // cannot read the request headers the application gets. A form value audience
 // chooses among the configured ones.
 func (s *Server) token(x *exchange, who *session.Identity) error {
-	audience := x.r.URL.Query().Get("audience")
-	if audience == "" {
-		audience = s.audiences[0]
-	}
-	if !slices.Contains(s.audiences, audience) || s.o.Identity.JWT.Algorithm == "none" {
+	audience := s.audienceFor(who, x.r.URL.Query().Get("audience"))
+	if audience == "" || s.o.Identity.JWT.Algorithm == "none" {
 		return &refusal{status: http.StatusBadRequest, reason: reasonAudience, style: refuseByProblem}
 	}
 	jwt, expires, err := s.o.Asserter.Fresh(who, audience)
@@ -63,6 +59,17 @@ func (s *Server) token(x *exchange, who *session.Identity) error {
 		"access_token": jwt, "token_type": "Bearer",
 		"expires_in": int(expires.Sub(s.o.Now()).Round(time.Second) / time.Second),
 	})
+}
+
+// audienceFor is the audience a caller asked for, or the first there is, if
+// the caller may use a route that has it; "" if not.
+func (s *Server) audienceFor(who *session.Identity, asked string) string {
+	for i, d := range s.apps {
+		if (asked == "" || asked == s.audiences[i]) && d.allow.Permits(who) {
+			return s.audiences[i]
+		}
+	}
+	return ""
 }
 
 func (s *Server) keys(x *exchange, _ *session.Identity) error {

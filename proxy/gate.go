@@ -88,6 +88,9 @@ func (s *Server) gate(x *exchange, d *door) error {
 	if err := s.sameSite(x, d); err != nil {
 		return err
 	}
+	if d.forward == nil {
+		x.hurryBody()
+	}
 	caller, err := s.callers.Identify(x.r)
 	x.who = caller.Who
 	if d.allow.Public {
@@ -110,7 +113,7 @@ func (s *Server) gate(x *exchange, d *door) error {
 // foreign pages, which no CORS rule guards, and posts to our own doors.
 func (s *Server) sameSite(x *exchange, d *door) error {
 	if d.forward != nil && x.r.Header.Get("Upgrade") != "" {
-		if o := x.r.Header.Get("Origin"); o != "" && !s.knownOrigin(x, o) {
+		if o := x.r.Header.Get("Origin"); o != "" && !s.knownOrigin(o) {
 			return &refusal{status: http.StatusForbidden, reason: reasonOrigin, style: refuseByProblem}
 		}
 	}
@@ -124,14 +127,14 @@ func (s *Server) sameSite(x *exchange, d *door) error {
 
 // knownOrigin reports whether an Origin (RFC 6454 §6.2) is this site's or a
 // configured one. "null" is neither.
-func (s *Server) knownOrigin(x *exchange, origin string) bool {
+func (s *Server) knownOrigin(origin string) bool {
 	origin = lower(origin)
 	scheme, host, ok := strings.Cut(origin, "://")
 	if !ok {
 		return false
 	}
 	site := canonicalHost(host, scheme)
-	return s.allowed[origin] || s.origins.ours(site) && (scheme == s.public.Scheme || scheme == x.origin.proto && site != s.origins.host)
+	return s.allowed[origin] || s.origins.ours(site) && scheme == s.public.Scheme
 }
 
 // permit asks whether the caller may pass a door that is not public.

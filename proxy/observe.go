@@ -1,11 +1,13 @@
 package proxy
 
 import (
+	"bufio"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"regexp"
 	"runtime/debug"
@@ -50,7 +52,29 @@ func (x *exchange) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Unwrap lets http.ResponseController reach Flush and Hijack.
+// Hijack takes the connection over, for a WebSocket.
+func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(x.ResponseWriter).Hijack()
+	if err == nil && x.status == 0 {
+		x.status = http.StatusSwitchingProtocols
+	}
+	return conn, rw, err
+}
+
+// bodyTime is how long a client may take to send a body that is for us, or
+// that nobody wants any more.
+const bodyTime = 5 * time.Second
+
+// hurryBody sets that limit. The server waits for the rest of a body after an
+// answer; without a limit a client could hold its connection for ever.
+func (x *exchange) hurryBody() {
+	if x.r.Body == nil || x.r.Body == http.NoBody {
+		return
+	}
+	http.NewResponseController(x.ResponseWriter).SetReadDeadline(time.Now().Add(bodyTime))
+}
+
+// Unwrap lets http.ResponseController reach Flush and deadlines.
 func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 
 // ServeHTTP is where every request comes in: it is named, served, and written

@@ -109,13 +109,15 @@ func (s *Server) newHTTP() *http.Server {
 	p.SetHTTP2(true)
 	p.SetUnencryptedHTTP2(c.H2C)
 	return &http.Server{
-		Handler:           s,
-		Protocols:         p,
-		MaxHeaderBytes:    c.MaxHeaderBytes,
-		ReadHeaderTimeout: c.HeaderTimeout,
-		IdleTimeout:       c.IdleTimeout,
-		ErrorLog:          slog.NewLogLogger(s.o.Log.Handler(), slog.LevelDebug),
-		BaseContext:       func(net.Listener) context.Context { return ctx },
+		Handler:   s,
+		Protocols: p,
+		// OPTIONS * is a request like any other.
+		DisableGeneralOptionsHandler: true,
+		MaxHeaderBytes:               c.MaxHeaderBytes,
+		ReadHeaderTimeout:            c.HeaderTimeout,
+		IdleTimeout:                  c.IdleTimeout,
+		ErrorLog:                     slog.NewLogLogger(s.o.Log.Handler(), slog.LevelDebug),
+		BaseContext:                  func(net.Listener) context.Context { return ctx },
 	}
 }
 

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"mime"
@@ -52,6 +53,7 @@ const (
 	reasonApp         = "application_unreachable"
 	reasonAppSlow     = "application_timeout"
 	reasonAudience    = "unknown_audience"
+	reasonGone        = "ended_meanwhile" // the client, or its session
 	reasonInternal    = "internal_error"
 )
 
@@ -69,6 +71,7 @@ func (s *Server) refuse(x *exchange, err error) {
 	if x.status != 0 { // the answer had begun: cutting it off is all that is left
 		panic(http.ErrAbortHandler)
 	}
+	x.hurryBody()
 	s.metrics.refused.WithLabelValues(no.reason).Inc()
 	s.record(x, no)
 	h := x.Header()
@@ -89,6 +92,8 @@ func fromAnswer(err error) *refusal {
 	switch {
 	case errors.Is(err, upstream.ErrTarget):
 		return &refusal{status: http.StatusBadRequest, reason: reasonPath, cause: err}
+	case errors.Is(err, context.Canceled):
+		return &refusal{status: http.StatusBadGateway, reason: reasonGone, cause: err}
 	case errors.Is(err, upstream.ErrTimeout):
 		return &refusal{status: http.StatusGatewayTimeout, reason: reasonAppSlow, cause: err}
 	case errors.Is(err, upstream.ErrUnreachable):
@@ -204,7 +209,8 @@ var reasonText = map[string]string{
 	reasonNoRoute:     "Nothing is served at this address.",
 	reasonApp:         "The application does not answer.",
 	reasonAppSlow:     "The application took too long to answer.",
-	reasonAudience:    "No route has that audience.",
+	reasonAudience:    "No route that you may use has that audience.",
+	reasonGone:        "The request or its session ended meanwhile.",
 	reasonInternal:    "Something went wrong here.",
 }
 

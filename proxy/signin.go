@@ -87,6 +87,9 @@ func (s *Server) logout(x *exchange, who *session.Identity) error {
 	case x.r.Method != http.MethodPost && who != nil:
 		s.o.Pages.Render(x, x.r, http.StatusOK, pages.SignOutAsk{Identity: who, Action: "/auth/logout", Back: "/"})
 		return nil
+	case x.r.Method != http.MethodPost && len(s.o.Cookies.All(x.r, s.o.Cookies.Name(""))) > 0: // not usable now, perhaps later
+		s.o.Pages.Render(x, x.r, http.StatusOK, pages.SignOutAsk{Action: "/auth/logout", Back: "/"})
+		return nil
 	case x.r.Method != http.MethodPost:
 		s.o.Pages.Render(x, x.r, http.StatusOK, pages.SignedOut{SignIn: "/auth/login"})
 		return nil

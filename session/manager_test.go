@@ -23,6 +23,7 @@ type provider struct {
 	delay  time.Duration
 	mu     sync.Mutex
 	err    error         // guarded by mu
+	unsure error         // guarded by mu: comes with new tokens, after they were rotated
 	life   time.Duration // guarded by mu: of the access tokens it gives
 	groups []string      // guarded by mu
 	seen   []string      // guarded by mu: refresh tokens presented
@@ -52,7 +53,7 @@ func (p *provider) Renew(ctx context.Context, g session.Grant) (session.Grant, e
 	}
 	now := time.Now()
 	g.Tokens = session.Tokens{Access: session.Secret(fmt.Sprint("access", n)), Refresh: session.Secret(fmt.Sprint("refresh", n)), Issued: now, Expiry: now.Add(p.life)}
-	return g, nil
+	return g, p.unsure
 }
 
 // site is a manager with one browser in front of it.
@@ -413,4 +414,70 @@ func TestSecretsRedact(t *testing.T) {
 	if strings.Contains(strings.ToLower(out.String()), "canary") {
 		t.Errorf("a secret or personal detail shows: %s", out.String())
 	}
+}
+
+// TestRotationAloneProvesNothing: a provider that rotates tokens but cannot say
+// who the person is does not extend the grace.
+func TestRotationAloneProvesNothing(t *testing.T) {
+	each(t, config, func(s *site) {
+		s.signIn()
+		s.p.set(func() { s.p.unsure = errors.New("userinfo: status 500") })
+		for range 6 {
+			time.Sleep(12 * time.Minute)
+			s.want(nil)
+		}
+		time.Sleep(5 * time.Minute)
+		s.want(session.ErrUnavailable)
+		s.p.set(func() { s.p.unsure = nil })
+		time.Sleep(2 * time.Minute)
+		s.want(nil)
+	})
+}
+
+// TestSignOutOfWhatCannotBeUsed: whoever signs out is signed out, also while
+// the session is beyond its grace or its cookie is doubled.
+func TestSignOutOfWhatCannotBeUsed(t *testing.T) {
+	each(t, config, func(s *site) {
+		s.signIn()
+		_, r := s.b.exchange()
+		cookies := r.Header.Get("Cookie")
+		r.Header.Set("Cookie", cookies+"; anteroom="+strings.Repeat("B", 43))
+		w := httptest.NewRecorder()
+		if grants, err := s.m.End(s.Context(), w, r, session.EndSignedOut); err != nil || len(grants) != 1 {
+			s.Errorf("End(two cookies) = %d grants, %v, want the one that is good", len(grants), err)
+		}
+		r.Header.Set("Cookie", cookies)
+		if _, err := s.m.Load(r); !errors.Is(err, session.ErrNone) {
+			s.Errorf("Load(the good cookie) after End = %v, want ErrNone", err)
+		}
+	})
+}
+
+// TestSignOutDuringRenewal: the tokens that come back are the newest, so that
+// none is left which nobody revokes.
+func TestSignOutDuringRenewal(t *testing.T) {
+	each(t, config, func(s *site) {
+		s.signIn()
+		time.Sleep(14 * time.Minute)
+		w, r := s.b.exchange()
+		if _, err := s.m.Load(r); err != nil { // begins the renewal
+			s.Fatal(err)
+		}
+		grants, err := s.m.End(s.Context(), w, r, session.EndSignedOut)
+		if err != nil || len(grants) != 1 || grants[0].Tokens.Access.Reveal() != "access1" {
+			s.Errorf("End during a renewal = %d grants, %v, want the renewed one", len(grants), err)
+		}
+		s.want(session.ErrNone)
+	})
+}
+
+// TestGroupsChangedCutsStreams: a stream's door may be closed to the person now.
+func TestGroupsChangedCutsStreams(t *testing.T) {
+	each(t, config, func(s *site) {
+		cut := make(chan struct{})
+		s.signIn().Attach(func() { close(cut) })
+		s.p.set(func() { s.p.groups = []string{"others"} })
+		<-cut
+		s.want(nil)
+	})
 }

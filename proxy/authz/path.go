@@ -71,11 +71,11 @@ func decodings(p string) ([]string, error) {
 			return nil, ErrAmbiguous
 		}
 		next, err := url.PathUnescape(p)
-		if err != nil {
-			if len(out) == 1 {
-				return nil, ErrAmbiguous
-			}
-			return out, nil // a literal percent sign: "100%25" is the name "100%"
+		switch {
+		case err != nil && len(out) == 1:
+			return nil, ErrAmbiguous
+		case err != nil: // a literal percent sign: "100%25" is the name "100%"
+			next = unescapeLenient(p)
 		}
 		if next == p {
 			return out, nil
@@ -84,6 +84,23 @@ func decodings(p string) ([]string, error) {
 		p = next
 	}
 	return nil, ErrAmbiguous
+}
+
+// unescapeLenient decodes what escapes there are and leaves a percent sign that
+// begins none, as an application does that decodes once too often.
+func unescapeLenient(p string) string {
+	var b strings.Builder
+	for i := 0; i < len(p); i++ {
+		if p[i] == '%' && i+2 < len(p) {
+			if c, err := url.PathUnescape(p[i : i+3]); err == nil {
+				b.WriteString(c)
+				i += 2
+				continue
+			}
+		}
+		b.WriteByte(p[i])
+	}
+	return b.String()
 }
 
 // sound reports whether a path is UTF-8 without control characters.

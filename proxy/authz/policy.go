@@ -51,22 +51,26 @@ func (p *Policy) Match(t Target) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	rule := p.first(t, readings[0])
+	rule := p.first(t, readings[0], false)
+	if p.first(t, readings[0], true) != rule {
+		return -1, ErrAmbiguous // an application that ignores letter case reads another rule
+	}
 	for _, reading := range readings[1:] {
-		if p.first(t, reading) != rule {
+		if p.first(t, reading, false) != rule {
 			return -1, ErrAmbiguous
 		}
 	}
 	return rule, nil
 }
 
-func (p *Policy) first(t Target, path string) int {
+// first is the first rule for a path, by the letter or whatever its case.
+func (p *Policy) first(t Target, path string, anyCase bool) int {
 	for i := range p.rules {
 		r := &p.rules[i]
 		if r.Host != "" && r.Host != t.Host || len(r.Methods) > 0 && !slices.Contains(r.Methods, t.Method) {
 			continue
 		}
-		if below(path, r.Path) {
+		if below(path, r.Path) || anyCase && len(path) >= len(r.Path) && strings.EqualFold(path[:len(r.Path)], r.Path) && below(path[len(r.Path):], "") {
 			return i
 		}
 	}

@@ -92,7 +92,7 @@ func TestNothingForgedIsOnTheWire(t *testing.T) {
 			if strings.Contains(strings.ToLower(wire), "evil") {
 				t.Errorf("bytes at the application = %q, want nothing of the forger's", wire)
 			}
-			if !strings.HasPrefix(wire, c.first+"\r\nHost: app.example\r\n") {
+			if !strings.HasPrefix(wire, c.first+"\r\nHost: site.example\r\n") {
 				t.Errorf("bytes at the application = %q, want them to begin with %q", wire, c.first)
 			}
 			for _, want := range []string{"X-Forwarded-User: testdoc\r\n", "Authorization: Bearer eyJ", "X-Forwarded-For: 192.0.2.7\r\n"} {

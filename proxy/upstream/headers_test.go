@@ -135,10 +135,10 @@ func TestOwnHeaderNames(t *testing.T) {
 	}
 }
 
-func TestHostIsTheClients(t *testing.T) {
+func TestHostIsTheOneJudged(t *testing.T) {
 	f := newFront(t, newApp(t, echo))
-	if s := f.get(t, "/"); s.Host != "app.example" {
-		t.Errorf("Host = %q, want app.example", s.Host)
+	if s := f.get(t, "/"); s.Host != "site.example" {
+		t.Errorf("Host = %q, want site.example", s.Host)
 	}
 }
 

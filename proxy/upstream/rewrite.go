@@ -15,8 +15,8 @@ func (f *Forwarder) rewrite(p *httputil.ProxyRequest) {
 	f.strip.strip(h)
 	filterCookies(h, f.o.OwnCookie)
 	upgrade(p)
-	p.Out.Trailer = nil // it could smuggle any header past us
-	p.Out.Host = p.In.Host
+	p.Out.Trailer = nil     // it could smuggle any header past us
+	p.Out.Host = c.hop.Host // the host that was judged, whoever named it
 	f.address(p.Out, c)
 	c.set(h)
 }

@@ -37,8 +37,8 @@ var (
 // Destination is one application as a route names it.
 type Destination struct {
 	// URL is http://, https://, h2c:// or unix:/path, without a path. The
-	// application gets the Host the client named, whatever the scheme: links it
-	// makes are right. Over https the server's name (SNI, RFC 6066 §3) and its
+	// application gets the Host that the request was judged by (Hop.Host), whatever
+	// the scheme: links it makes are right. Over https the server's name (SNI, RFC 6066 §3) and its
 	// certificate are those of the URL.
 	URL        string
 	Audience   string // the JWT's aud; see AudienceOf for ""

@@ -143,3 +143,17 @@ func FuzzOCS(f *testing.F) {
 		}
 	})
 }
+
+// TestAsBefore: a renewal without an id_token cannot tell that an address is
+// verified, nor that there are no groups.
+func TestAsBefore(t *testing.T) {
+	before := session.Identity{Subject: "s", Groups: []string{"staff"}}
+	now := session.Identity{Subject: "s", Email: "boss@example.com"}
+	if got := asBefore(before, now, map[string]any{"sub": "s", "email": "boss@example.com"}, "groups"); got.Email != "" || len(got.Groups) != 1 {
+		t.Errorf("asBefore(silent userinfo) = %q, %v, want the address and groups of before", got.Email, got.Groups)
+	}
+	said := map[string]any{"email_verified": true, "groups": []any{}}
+	if got := asBefore(before, now, said, "groups"); got.Email != "boss@example.com" || len(got.Groups) != 0 {
+		t.Errorf("asBefore(userinfo that says both) = %q, %v, want what it says", got.Email, got.Groups)
+	}
+}

@@ -51,20 +51,28 @@ func (o *openID) refreshed(ctx context.Context, g session.Grant, t session.Token
 	if o.m.UserInfoURL == "" && idClaims == nil {
 		return g, nil
 	}
-	sub, _ := idClaims["sub"].(string)
-	if sub == "" && o.p.cfg.Claims.User == "sub" {
-		sub = g.Identity.Subject
-	}
-	if sub == "" { // the stable id is another claim: userinfo's own sub has to do
-		info, err := o.userinfo(ctx, t.Access)
-		if err != nil {
-			return g, err
-		}
-		who, err := identityOf(o.p.cfg.Claims, session.ByOIDC, idClaims, info, g.Identity.AuthTime)
+	if sub, _ := idClaims["sub"].(string); sub != "" {
+		who, err := o.who(ctx, t, sub, idClaims)
 		return o.same(g, who, err)
 	}
-	who, err := o.who(ctx, t, sub, idClaims)
-	return o.same(g, who, err)
+	info, err := o.userinfo(ctx, t.Access)
+	if err != nil {
+		return g, fmt.Errorf("renewing: %w", err)
+	}
+	who, err := identityOf(o.p.cfg.Claims, session.ByOIDC, nil, info, g.Identity.AuthTime)
+	return o.same(g, asBefore(g.Identity, who, info, o.p.cfg.Claims.Groups), err)
+}
+
+// asBefore keeps what an answer without a new id_token cannot tell: whether
+// the address is verified, and the groups, where userinfo says neither.
+func asBefore(before, now session.Identity, info map[string]any, groups string) session.Identity {
+	if _, ok := info["email_verified"]; !ok {
+		now.Email = before.Email
+	}
+	if info[groups] == nil && info["roles"] == nil {
+		now.Groups = before.Groups
+	}
+	return now
 }
 
 // same takes over who a person is now, if it is the same person.
