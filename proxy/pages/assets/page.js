@@ -3,7 +3,9 @@
 'use strict';
 
 function localTimes() {
-  const format = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: 'long', timeStyle: 'short' });
+  const lang = document.documentElement.lang; // the browser may know which English or Spanish
+  const locale = navigator.languages.find((l) => l === lang || l.startsWith(lang + '-')) || lang;
+  const format = new Intl.DateTimeFormat(locale, { dateStyle: 'long', timeStyle: 'short' });
   for (const el of document.querySelectorAll('time[datetime]')) {
     el.textContent = format.format(new Date(el.dateTime));
   }
