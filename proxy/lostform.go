@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"io"
+	"mime"
 	"mime/multipart"
 	"net/http"
 	"net/url"
@@ -86,6 +87,9 @@ func keepParts(body []byte, boundary string, page *pages.LostForm) bool {
 		if err != nil {
 			return false
 		}
+		if emptyFile(part) {
+			continue // a file input that nobody filled: the page sends none either
+		}
 		if part.FileName() == "" {
 			page.Fields = append(page.Fields, pages.Field{Name: part.FormName(), Value: string(content)})
 			continue
@@ -93,4 +97,12 @@ func keepParts(body []byte, boundary string, page *pages.LostForm) bool {
 		page.Files = append(page.Files, pages.File{Name: part.FormName(), Filename: part.FileName(),
 			ContentType: part.Header.Get("Content-Type"), Base64: base64.StdEncoding.EncodeToString(content)})
 	}
+}
+
+// emptyFile reports whether a part is a file input without a file: it has a
+// filename, and that is empty.
+func emptyFile(part *multipart.Part) bool {
+	_, params, err := mime.ParseMediaType(part.Header.Get("Content-Disposition"))
+	name, is := params["filename"]
+	return err == nil && is && name == ""
 }

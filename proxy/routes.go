@@ -61,7 +61,7 @@ func (s *Server) layRoutes() error {
 		"/auth/token":             {name: doorOwn, methods: []string{"POST"}, answer: s.token, refuse: refuseByProblem, posted: true},
 		"/.well-known/jwks.json":  {name: doorKeys, methods: get, allow: public, answer: s.keys, refuse: refuseByProblem, anyHost: true},
 	}
-	assets := &door{name: doorAssets, methods: get, allow: public, answer: s.asset, refuse: refuseByProblem}
+	assets := &door{name: doorAssets, methods: get, allow: public, answer: s.asset, refuse: refuseByProblem, anyHost: true} // the 421 page has a style too
 	s.own[assetsPath] = assets
 	return s.layApps()
 }

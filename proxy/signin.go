@@ -126,7 +126,7 @@ func (s *Server) signInRefusal(x *exchange, err error) error {
 		return err
 	}
 	no := &refusal{status: http.StatusBadRequest, reason: reasonSignIn, cause: err, style: refuseByPage}
-	failed := pages.SignInFailed{Cookie: e.Cookie, Why: pages.Why(e.Why), Want: s.origins.host, Got: x.origin.site, Retry: "/auth/login?return_to=" + url.QueryEscape(s.o.SignIn.ReturnTo(e.ReturnTo))}
+	failed := pages.SignInFailed{Cookie: e.Cookie, Why: pages.Why(e.Why), Want: s.origins.host, Got: x.origin.site, Retry: originOf(s.public) + "/auth/login?return_to=" + url.QueryEscape(s.o.SignIn.ReturnTo(e.ReturnTo))}
 	switch e.Kind {
 	case signin.Unavailable:
 		no.status, no.reason = http.StatusServiceUnavailable, reasonProvider
