@@ -36,6 +36,7 @@ func newLive(key string, s *Session) *live {
 	s.live = l
 	l.current.Store(s)
 	l.seen.Store(s.Seen.UnixNano())
+	l.planRenewal()
 	return l
 }
 

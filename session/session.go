@@ -113,7 +113,6 @@ func (m *Manager) Begin(w http.ResponseWriter, r *http.Request, g Grant) (*Sessi
 	g.Identity.AuthTime = now
 	s := &Session{record: record{Identity: g.Identity, Tokens: g.Tokens, Created: now, Seen: now, Until: holdsUntil(g.Tokens, now)}}
 	s.live = newLive(keyOf(token), s)
-	s.live.planRenewal()
 	if err := m.save(WithJar(r.Context(), w, r), s.live, now); err != nil {
 		return nil, err
 	}
@@ -174,7 +173,6 @@ func (m *Manager) find(r *http.Request, key string) (*live, error) {
 		return nil, ErrNone
 	}
 	s.live = newLive(key, s)
-	s.live.planRenewal()
 	l, _ := m.known.LoadOrStore(key, s.live)
 	return l.(*live), nil
 }

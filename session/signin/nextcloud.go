@@ -143,15 +143,7 @@ func (b *builtIn) renew(ctx context.Context, g session.Grant) (session.Grant, er
 		next.Tokens = b.tokens(tok)
 	}
 	who, err := b.who(ctx, next.Tokens.Access)
-	switch {
-	case err != nil:
-		return next, fmt.Errorf("renewing: %w", err)
-	case who.Subject != g.Identity.Subject:
-		return next, fmt.Errorf("renewing: it is about somebody else: %w", session.ErrGrantDead)
-	}
-	who.SessionID, who.AuthTime = g.Identity.SessionID, g.Identity.AuthTime
-	next.Identity = who
-	return next, nil
+	return samePerson(next, who, err)
 }
 
 // signOut deletes the app password that the access token is. There is no

@@ -53,14 +53,14 @@ func (o *openID) refreshed(ctx context.Context, g session.Grant, t session.Token
 	}
 	if sub, _ := idClaims["sub"].(string); sub != "" {
 		who, err := o.who(ctx, t, sub, idClaims)
-		return o.same(g, who, err)
+		return samePerson(g, who, err)
 	}
 	info, err := o.userinfo(ctx, t.Access)
 	if err != nil {
 		return g, fmt.Errorf("renewing: %w", err)
 	}
 	who, err := identityOf(o.p.cfg.Claims, session.ByOIDC, nil, info, g.Identity.AuthTime)
-	return o.same(g, asBefore(g.Identity, who, info, o.p.cfg.Claims.Groups), err)
+	return samePerson(g, asBefore(g.Identity, who, info, o.p.cfg.Claims.Groups), err)
 }
 
 // asBefore keeps what an answer without a new id_token cannot tell: whether
@@ -73,19 +73,6 @@ func asBefore(before, now session.Identity, info map[string]any, groups string) 
 		now.Groups = before.Groups
 	}
 	return now
-}
-
-// same takes over who a person is now, if it is the same person.
-func (o *openID) same(g session.Grant, who session.Identity, err error) (session.Grant, error) {
-	switch {
-	case err != nil:
-		return g, fmt.Errorf("renewing: %w", err)
-	case who.Subject != g.Identity.Subject:
-		return g, fmt.Errorf("renewing: it is about somebody else: %w", session.ErrGrantDead)
-	}
-	who.SessionID, who.AuthTime = g.Identity.SessionID, g.Identity.AuthTime
-	g.Identity = who
-	return g, nil
 }
 
 // refreshError tells a dead refresh token from everything else. Nextcloud says

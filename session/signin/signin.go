@@ -195,3 +195,17 @@ func (p *RelyingParty) providerOf(how session.Method) provider {
 	}
 	return nil
 }
+
+// samePerson takes over who a person is now into a grant being renewed, if it
+// is the same person. The grant comes back in any case, for its tokens are new.
+func samePerson(g session.Grant, who session.Identity, err error) (session.Grant, error) {
+	switch {
+	case err != nil:
+		return g, fmt.Errorf("renewing: %w", err)
+	case who.Subject != g.Identity.Subject:
+		return g, fmt.Errorf("renewing: it is about somebody else: %w", session.ErrGrantDead)
+	}
+	who.SessionID, who.AuthTime = g.Identity.SessionID, g.Identity.AuthTime
+	g.Identity = who
+	return g, nil
+}
