@@ -34,7 +34,7 @@ func hotPath(tb testing.TB, path string, env ...string) (http.Handler, *http.Req
 	if _, err := h.sessions.Begin(w, r, session.Grant{
 		Identity: session.Identity{Subject: "testdoc", Username: "testdoc", Email: "testdoc@example.com", Name: "Test Doctor", Groups: []string{"users"}},
 		Tokens:   session.Tokens{Access: "a", Refresh: "r", Issued: now, Expiry: now.Add(24 * time.Hour)},
-	}); err != nil {
+	}, "127.0.0.1"); err != nil {
 		tb.Fatal(err)
 	}
 	for _, c := range w.Result().Cookies() {

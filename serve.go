@@ -108,8 +108,9 @@ func build(cfg *Config, log *slog.Logger, sys system) (*house, error) {
 	if h.audit, err = audit.Open(cfg.Audit, sys.Out, sys.Err, nil); err != nil {
 		return nil, err
 	}
+	store := openStore(cfg.Session, cookies, codec, log)
 	h.sessions = session.New(cfg.Session, session.Options{
-		Store: openStore(cfg.Session, cookies, codec, log), Cookies: cookies, Renewer: h.signIn, Log: log, Registry: h.registry, Ended: h.ended,
+		Store: store, Cookies: cookies, Codec: codec, Renewer: h.signIn, Log: log, Registry: h.registry, Ended: h.ended, GiveBack: h.giveBack,
 	})
 	return h, h.buildServer(cookies)
 }
@@ -163,6 +164,26 @@ func (h *house) ended(who *session.Identity, why session.End) {
 		h.log.Error("audit line lost", "error", err)
 	}
 }
+
+// giveBack has the provider revoke tokens that nobody will use any more. Where
+// nobody asked for the end, an OpenID Connect provider may take it for the end
+// of a later sign-in of the same browser, too: there they are left to expire.
+func (h *house) giveBack(ctx context.Context, g session.Grant, why session.End) {
+	switch why {
+	case session.EndGrantDead, session.EndAtProvider:
+		return
+	case session.EndIdle, session.EndLifetime, session.EndNotAllowed:
+		if g.Identity.Method == session.ByOIDC {
+			return
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, giveBackTime)
+	defer cancel()
+	h.signIn.SignOut(ctx, g.Tokens, "")
+}
+
+// giveBackTime is how long the provider may take to revoke tokens.
+const giveBackTime = 10 * time.Second
 
 // run serves both listeners until ctx is done, then drains.
 func (h *house) run(ctx context.Context, site, admin net.Listener) error {

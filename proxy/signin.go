@@ -31,8 +31,12 @@ func (s *Server) login(x *exchange, who *session.Identity) error {
 
 // callback finishes a sign-in. One that comes too late, or twice, does no harm
 // to a person who is signed in: they go on. One that another tab got in the way
-// of starts anew.
+// of starts anew. One whose session could not be kept is not redeemed: loading
+// the page again finishes it.
 func (s *Server) callback(x *exchange, who *session.Identity) error {
+	if err := s.o.Sessions.Writable(x.r.Context()); err != nil {
+		return s.beginRefusal(err)
+	}
 	result, err := s.o.SignIn.Finish(x, x.r)
 	if err != nil {
 		var failed *signin.Error
@@ -47,7 +51,7 @@ func (s *Server) callback(x *exchange, who *session.Identity) error {
 		}
 		return s.signInRefusal(x, err)
 	}
-	begun, err := s.o.Sessions.Begin(x, x.r, result.Grant)
+	begun, err := s.o.Sessions.Begin(x, x.r, result.Grant, x.origin.client)
 	if err != nil {
 		return s.beginRefusal(err)
 	}

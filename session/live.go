@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,17 +12,28 @@ import (
 // last used, the renewal under way, and the streams that run under it.
 type live struct {
 	key     string
-	current atomic.Pointer[Session]
-	seen    atomic.Int64 // when last used, in Unix nanoseconds
-	renewAt atomic.Int64 // when to ask the provider again, in Unix nanoseconds
-	ended   atomic.Bool  // set with mu held, so that no stream is attached afterwards
-	failed  atomic.Int32 // renewals in a row that got no answer
+	secret  recordSecret
+	current atomic.Pointer[Session] // replaced with mu held, by a newer version only
+	seen    atomic.Int64            // when last used, in Unix nanoseconds
+	renewAt atomic.Int64            // when to ask the provider again, in Unix nanoseconds
+	ended   atomic.Bool             // set with mu held, so that no stream is attached afterwards
+	failed  atomic.Int32            // renewals in a row that got no answer
+	doubt   atomic.Uint64           // the version whose refresh token may have been taken
+
+	epoch     atomic.Uint64 // the connection since which every change was heard
+	stale     atomic.Bool   // a change was heard and not yet read
+	confirmed atomic.Int64  // when it was read, or known to be as the store has it, in Unix nanoseconds
+	changed   chan struct{} // holds one: stale was set, or it ended
+	asking    atomic.Bool   // the store is being asked to end it: what is heard of that is our own doing
+	writing   atomic.Bool   // it is being written down in the background
 
 	mu       sync.Mutex
 	streams  *stream   // guarded by mu: list of what to stop when the session ends
 	renewing *renewal  // guarded by mu: nil when none is under way
+	reading  *reading  // guarded by mu: nil when none is under way
 	savedAt  time.Time // guarded by mu: zero when the store lacks the newest state
 	savedAs  *Session  // guarded by mu
+	toEnd    *Ended    // guarded by mu: the store is still to be told of the end
 }
 
 // stream is one request that goes on: a node in a doubly linked list, so that
@@ -31,16 +43,55 @@ type stream struct {
 	prev, next *stream
 }
 
-func newLive(key string, s *Session) *live {
-	l := &live{key: key}
+// newLive makes a session known to this process; s becomes part of it.
+func (m *Manager) newLive(key string, secret recordSecret, s *Session) *live {
+	l := &live{key: key, secret: secret, changed: make(chan struct{}, 1)}
 	s.live = l
 	l.current.Store(s)
 	l.seen.Store(s.Seen.UnixNano())
-	l.planRenewal()
+	m.planRenewal(l)
 	return l
 }
 
 func (l *live) lastSeen() time.Time { return time.Unix(0, l.seen.Load()) }
+
+// used notes a use, here or elsewhere.
+func (l *live) used(at time.Time) { raise(&l.seen, at.UnixNano()) }
+
+func (l *live) confirm(at int64) { raise(&l.confirmed, at) }
+
+func raise(v *atomic.Int64, to int64) {
+	for old := v.Load(); old < to && !v.CompareAndSwap(old, to); old = v.Load() {
+	}
+}
+
+// poke wakes who waits for the session to change.
+func (l *live) poke() {
+	select {
+	case l.changed <- struct{}{}:
+	default:
+	}
+}
+
+// advance makes a newer version the present state. It returns what was before,
+// or nil if next is not newer.
+func (l *live) advance(next *Session) (before *Session) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if before = l.current.Load(); before.Version >= next.Version {
+		return nil
+	}
+	l.current.Store(next)
+	return before
+}
+
+// cutIfChanged stops the streams of a person whose groups changed: their door
+// may be closed now.
+func (l *live) cutIfChanged(before, now *Session) {
+	if !slices.Equal(before.Identity.Groups, now.Identity.Groups) {
+		l.cut()
+	}
+}
 
 // Attach has stop called when the session ends, until detach is called. If it
 // has ended already, stop is called at once. Neither may block.
@@ -76,17 +127,32 @@ func (l *live) detach(n *stream) {
 	n.prev, n.next = nil, nil
 }
 
-// end marks the session as ended and stops its streams. It reports false if
-// that was done before.
-func (l *live) end() bool {
+// end marks the session as ended and stops its streams. e is what the store is
+// still to be told, nil if it knows. It reports false if that was done before.
+func (l *live) end(e *Ended) bool {
 	l.mu.Lock()
 	if l.ended.Swap(true) {
 		l.mu.Unlock()
 		return false
 	}
+	l.toEnd = e
 	l.mu.Unlock()
+	l.poke()
 	l.cut()
 	return true
+}
+
+// untold is what the store is still to be told of the end; nil if nothing.
+func (l *live) untold() *Ended {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.toEnd
+}
+
+func (l *live) told() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.toEnd = nil
 }
 
 // settle waits for a renewal under way.
@@ -124,11 +190,18 @@ func (l *live) hasStreams() bool {
 }
 
 // saveDue reports whether the store should be written: its copy is older than
-// every, or lacks the newest tokens.
+// every, or lacks the newest state.
 func (l *live) saveDue(now time.Time, every time.Duration) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return !l.ended.Load() && (now.Sub(l.savedAt) >= every || l.savedAs != l.current.Load())
+}
+
+// unwritten reports whether the store lacks the newest state.
+func (l *live) unwritten() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.savedAs != l.current.Load()
 }
 
 func (l *live) saved(s *Session, now time.Time) {

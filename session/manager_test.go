@@ -83,7 +83,7 @@ func newSite(t *testing.T, kind string, cfg session.Config) *site {
 	if kind == "cookie" {
 		store = session.NewBrowser(cookies, codec(t), nil)
 	}
-	s.o = session.Options{Store: store, Cookies: cookies, Renewer: s.p, Log: slog.New(slog.DiscardHandler),
+	s.o = session.Options{Store: store, Cookies: cookies, Codec: codec(t), Renewer: s.p, Log: slog.New(slog.DiscardHandler),
 		Ended: func(_ *session.Identity, why session.End) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -104,7 +104,7 @@ func (s *site) signIn() *session.Session {
 	got, err := s.m.Begin(w, r, session.Grant{
 		Identity: session.Identity{Subject: "testdoc", Username: "testdoc", Groups: []string{"users"}},
 		Tokens:   session.Tokens{Access: "access0", Refresh: "refresh0", Issued: now, Expiry: now.Add(15 * time.Minute)},
-	})
+	}, "203.0.113.7")
 	if err != nil {
 		s.Fatalf("Begin = %v", err)
 	}
@@ -213,7 +213,7 @@ func TestPlantedCookieIsNotAdopted(t *testing.T) {
 		planted := httptest.NewRequest("GET", "/", nil)
 		planted.Header.Set("Cookie", "anteroom="+strings.Repeat("A", 43))
 		w := httptest.NewRecorder()
-		if _, err := s.m.Begin(w, planted, session.Grant{Identity: session.Identity{Subject: "x"}}); err != nil {
+		if _, err := s.m.Begin(w, planted, session.Grant{Identity: session.Identity{Subject: "x"}}, ""); err != nil {
 			s.Fatal(err)
 		}
 		for _, c := range w.Result().Cookies() {
@@ -463,6 +463,7 @@ func TestSignOutDuringRenewal(t *testing.T) {
 		if _, err := s.m.Load(r); err != nil { // begins the renewal
 			s.Fatal(err)
 		}
+		time.Sleep(time.Millisecond) // it has reached the provider
 		grants, err := s.m.End(s.Context(), w, r, session.EndSignedOut)
 		if err != nil || len(grants) != 1 || grants[0].Tokens.Access.Reveal() != "access1" {
 			s.Errorf("End during a renewal = %d grants, %v, want the renewed one", len(grants), err)

@@ -7,14 +7,18 @@ import (
 	"time"
 )
 
-// Memory is a Store in this process: fast, and gone with it. Now is the clock;
-// nil means time.Now. The zero value is ready for use.
+// Memory is a Shared store in this process: fast, and gone with it. Now is the
+// clock; nil means time.Now. The zero value is ready for use.
 type Memory struct {
 	Now func() time.Time
 
 	mu      sync.Mutex
 	records map[string]memoryRecord // guarded by mu
-	swept   time.Time               // guarded by mu: when expired records were last dropped
+	swept   time.Time               // guarded by mu: when what expired was last dropped
+
+	sessions map[string]*memorySession  // guarded by mu
+	named    map[string]map[string]bool // guarded by mu: keys of sessions, by name
+	watchers []*memoryWatcher           // guarded by mu: replaced, never changed
 }
 
 type memoryRecord struct {
@@ -44,13 +48,18 @@ func (m *Memory) Get(_ context.Context, key string) ([]byte, bool, error) {
 func (m *Memory) Put(_ context.Context, key string, value []byte, ttl time.Duration) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.keep(key, value, ttl)
+	return nil
+}
+
+// keep writes a record. Called with mu held.
+func (m *Memory) keep(key string, value []byte, ttl time.Duration) {
 	now := m.now()
 	m.sweep(now)
 	if m.records == nil {
 		m.records = make(map[string]memoryRecord)
 	}
 	m.records[key] = memoryRecord{value: bytes.Clone(value), expires: now.Add(ttl)}
-	return nil
 }
 
 // Take implements Store.
@@ -90,5 +99,8 @@ func (m *Memory) sweep(now time.Time) {
 		if !now.Before(r.expires) {
 			delete(m.records, k)
 		}
+	}
+	for k := range m.sessions {
+		m.session(k)
 	}
 }

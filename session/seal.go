@@ -4,6 +4,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -96,6 +97,57 @@ func (s *Sealer) Open(sealed string, v any) error {
 		return ErrSeal
 	}
 	return nil
+}
+
+// recordSecret is a session's own share of the key to its record. It is made
+// from the cookie's token and kept by nobody else: neither the deployment's
+// keys nor the store, nor both together, open a record without it.
+type recordSecret [sha256.Size]byte
+
+func secretOf(token string) recordSecret {
+	var room [80]byte
+	return sha256.Sum256(append(append(room[:0], "anteroom record "...), token...))
+}
+
+const recordFormat = 1
+
+// sealRecord seals with AES-256-GCM under a key of the session's and the
+// deployment's together.
+func (c *Codec) sealRecord(secret recordSecret, plain []byte) []byte {
+	return newAEAD(recordKey(c.keys[0], secret)).gcm.Seal([]byte{recordFormat}, nil, plain, nil)
+}
+
+// openRecord reverses it, with any of the deployment's keys. The error is ErrSeal.
+func (c *Codec) openRecord(secret recordSecret, sealed []byte) ([]byte, error) {
+	if len(sealed) == 0 || sealed[0] != recordFormat {
+		return nil, ErrSeal
+	}
+	for _, key := range c.keys {
+		if plain, err := newAEAD(recordKey(key, secret)).gcm.Open(nil, nil, sealed[1:], nil); err == nil {
+			return plain, nil
+		}
+	}
+	return nil, ErrSeal
+}
+
+func recordKey(key []byte, secret recordSecret) []byte {
+	out, err := hkdf.Key(sha256.New, key, secret[:], "anteroom session record", KeyBytes)
+	if err != nil {
+		panic(err) // only for lengths over 255 hashes
+	}
+	return out
+}
+
+// names are what a text is listed under in a store, one for each key, the
+// first for writing: whoever reads the store does not learn the text.
+func (c *Codec) names(text string) []string {
+	var out []string
+	for _, key := range c.keys {
+		h := hmac.New(sha256.New, derive(key, "names"))
+		h.Write([]byte(text))
+		out = append(out, base64.RawURLEncoding.EncodeToString(h.Sum(nil)))
+	}
+	return out
 }
 
 func derive(key []byte, purpose string) []byte {

@@ -2,14 +2,19 @@ package session
 
 import (
 	"context"
+	"errors"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Run ends sessions whose time is up and renews those that only streams keep
-// in use, until ctx is done.
+// Run ends sessions whose time is up, renews those that only streams keep in
+// use, and listens for what other replicas change, until ctx is done.
 func (m *Manager) Run(ctx context.Context) {
+	var watch sync.WaitGroup
+	watch.Go(func() { m.st.Watch(ctx, m) })
+	defer watch.Wait()
 	tick := time.NewTicker(m.sweepEvery())
 	defer tick.Stop()
 	for {
@@ -32,32 +37,48 @@ func (m *Manager) sweep(ctx context.Context) {
 		l := v.(*live)
 		if l.hasStreams() { // an open socket is use
 			open++
-			l.seen.Store(now.UnixNano())
-			if now.UnixNano() >= l.renewAt.Load() && m.o.Renewer != nil {
-				m.startRenewal(l, now)
-			}
-			if m.stillGood(l) != nil {
-				l.cut() // no request would pass now, so no stream goes on
-			}
+			m.sweepStreams(l, now)
 		}
 		if m.sweepOne(ctx, l, now) {
 			live_++
 		}
-		return true
+		return ctx.Err() == nil
 	})
 	m.metrics.live.Set(float64(live_))
 	m.metrics.streaming.Set(float64(open))
 }
 
-// sweepOne ends a session if it is time; it reports whether it lives on.
+// sweepStreams does for a session with streams what requests do for others.
+func (m *Manager) sweepStreams(l *live, now time.Time) {
+	l.used(now)
+	if !m.alone && l.saveDue(now, m.touchEvery()) {
+		m.writeSoon(l)
+	}
+	if now.UnixNano() >= l.renewAt.Load() && m.o.Renewer != nil {
+		m.startRenewal(l, now)
+	}
+	if !m.alone && !m.current(l, now) {
+		m.startReading(l)
+	}
+	covered := m.alone || now.Sub(m.confirmed(l)) < m.cfg.Grace || m.current(l, now)
+	if !covered || m.stillGood(l, now) != nil {
+		l.cut() // no request would pass now, so no stream goes on
+	}
+}
+
+// sweepOne ends a session if it is time, and repeats to the store what it did
+// not hear; it reports whether the session lives on.
 func (m *Manager) sweepOne(ctx context.Context, l *live, now time.Time) bool {
 	if l.ended.Load() {
+		m.tellEnd(l)
 		m.forgetEnded(l, now)
 		return false
 	}
-	if why, over := m.over(l, now); over {
-		m.endOf(ctx, l, why)
-		return false
+	if err := m.inTime(ctx, l, now); err != nil {
+		return !errors.Is(err, ErrNone)
+	}
+	if !m.alone && l.unwritten() {
+		m.writeSoon(l)
 	}
 	return true
 }
@@ -65,7 +86,7 @@ func (m *Manager) sweepOne(ctx context.Context, l *live, now time.Time) bool {
 // forgetEnded drops an ended session once its record cannot come back: the
 // mark keeps a copy of it, in a store that did not answer, from being believed.
 func (m *Manager) forgetEnded(l *live, now time.Time) {
-	if _, over := m.over(l, now.Add(-m.touchEvery())); over {
+	if _, over := m.over(l, now.Add(-m.touchEvery())); over && l.untold() == nil {
 		m.known.CompareAndDelete(l.key, l)
 	}
 }
@@ -76,6 +97,10 @@ type metrics struct {
 	ended           *prometheus.CounterVec
 	renewed         *prometheus.CounterVec
 	live, streaming prometheus.Gauge
+
+	hits, reads, graced prometheus.Counter // of lookups
+	revoked             *prometheus.CounterVec
+	heard               prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -84,11 +109,17 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		ended: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "anteroom_sessions_ended_total", Help: "Sessions ended, by why."}, []string{"why"}),
 		renewed: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "anteroom_session_renewals_total", Help: "Renewals of a session's tokens, by result."},
 			[]string{"result"}),
-		live:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "anteroom_sessions_live", Help: "Sessions this process knows."}),
+		live: prometheus.NewGauge(prometheus.GaugeOpts{Name: "anteroom_sessions_live", Help: "Sessions this process knows."}),
+		revoked: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "anteroom_sessions_ended_elsewhere_total", Help: "Sessions known here that another replica, or the command line, ended, by why."},
+			[]string{"why"}),
+		heard:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "anteroom_sessions_heard", Help: "1 while changes made by other replicas are heard; without it every request asks the store."}),
 		streaming: prometheus.NewGauge(prometheus.GaugeOpts{Name: "anteroom_sessions_streaming", Help: "Of these, sessions with a request under way."}),
 	}
+	lookups := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "anteroom_session_lookups_total",
+		Help: "Sessions looked up: in memory alone (hit), in the store (read), or used within grace while the store did not answer (grace)."}, []string{"from"})
+	m.hits, m.reads, m.graced = lookups.WithLabelValues("hit"), lookups.WithLabelValues("read"), lookups.WithLabelValues("grace")
 	if reg != nil {
-		reg.MustRegister(m.begun, m.ended, m.renewed, m.live, m.streaming)
+		reg.MustRegister(m.begun, m.ended, m.renewed, m.live, m.streaming, m.revoked, m.heard, lookups)
 	}
 	return m
 }

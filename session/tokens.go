@@ -16,11 +16,21 @@ type Tokens struct {
 	Expiry  time.Time // of Access
 }
 
+// Login is what the provider calls a sign-in, so that it can end it from its
+// side: the id_token's iss, sub and sid. Session is empty where the provider
+// names none; all of it for a provider that does not speak OpenID Connect.
+type Login struct {
+	Issuer  string `json:"iss,omitempty"`
+	Subject string `json:"sub,omitempty"`
+	Session string `json:"sid,omitempty"`
+}
+
 // Grant is a person and the tokens they came with: what a sign-in or a
 // renewal yields.
 type Grant struct {
 	Identity Identity
 	Tokens   Tokens
+	Login    Login
 }
 
 // Renewer asks the provider again: fresh tokens, and who the person is now.
@@ -39,4 +49,9 @@ var (
 	ErrGrantDead = errors.New("the provider no longer honours this sign-in")
 	// ErrNotAllowed: the person is known but may no longer enter.
 	ErrNotAllowed = errors.New("this person may not enter")
+	// ErrInDoubt: the provider gave no answer, but may have taken the refresh
+	// token. It is not to be presented again.
+	ErrInDoubt = errors.New("the provider may have taken the refresh token")
+	// ErrOver is why a request under way is stopped when its session ends.
+	ErrOver = errors.New("the session is over")
 )

@@ -1,0 +1,148 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// Touch writes down that the session is in use, at most once per touch
+// interval, and whatever could not be written before. It does not hold up the
+// request unless the browser itself keeps the session. A store that does not
+// answer is no matter: the next Touch tries again.
+func (m *Manager) Touch(w http.ResponseWriter, r *http.Request, s *Session) {
+	l, now := s.live, m.o.Now()
+	if !l.saveDue(now, m.touchEvery()) {
+		return
+	}
+	if !m.alone {
+		m.writeSoon(l)
+		return
+	}
+	if err := m.save(WithJar(r.Context(), w, r), l, now); err != nil {
+		m.o.Log.Warn("session not saved; will try again", "error", err)
+	}
+}
+
+// touchEvery is how much of the idle timeout may pass unwritten.
+func (m *Manager) touchEvery() time.Duration { return min(time.Minute, m.cfg.IdleTimeout/4) }
+
+// writeSoon saves or touches in the background, once at a time.
+func (m *Manager) writeSoon(l *live) {
+	if l.writing.Swap(true) {
+		return
+	}
+	work := func() {
+		defer l.writing.Store(false)
+		ctx, cancel := m.storeTime()
+		defer cancel()
+		if err := m.save(ctx, l, m.o.Now()); err != nil {
+			m.o.Log.Warn("session not saved; will try again", "error", err)
+		}
+	}
+	if !m.spawn(work) {
+		l.writing.Store(false)
+	}
+}
+
+// storeTime is a context for a word to the store that nobody waits for, and
+// that is not given up when the program stops.
+func (m *Manager) storeTime() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), readTime)
+}
+
+// save writes the session's present state to the store, or only its use where
+// the store has the state already.
+func (m *Manager) save(ctx context.Context, l *live, now time.Time) error {
+	s := l.current.Load()
+	rec := s.record
+	rec.Seen = l.lastSeen()
+	ttl := m.ttl(&rec, now)
+	if ttl <= 0 || l.ended.Load() {
+		return nil
+	}
+	found, err := m.write(ctx, l, s, rec, ttl)
+	switch {
+	case errors.Is(err, ErrTooLarge):
+		l.unsaved()
+		return err
+	case err != nil:
+		if l.unwritten() {
+			l.unsaved()
+		}
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	case !found:
+		m.vanished(l)
+		return nil
+	}
+	l.saved(s, now)
+	if m.alone && l.ended.Load() { // it ended while we wrote: what we wrote must not bring it back
+		_, err = m.st.End(ctx, l.key, Ended{Why: EndSignedOut})
+		return err
+	}
+	return nil
+}
+
+func (m *Manager) ttl(rec *record, now time.Time) time.Duration {
+	return min(rec.Created.Add(m.cfg.Lifetime).Sub(now), m.cfg.IdleTimeout+m.touchEvery())
+}
+
+// write is save's word to the store. A newer version there is read instead.
+func (m *Manager) write(ctx context.Context, l *live, s *Session, rec record, ttl time.Duration) (found bool, err error) {
+	if !m.alone && !l.unwritten() {
+		return m.st.Touch(ctx, l.key, rec.Seen, ttl)
+	}
+	saved, found, err := m.put(ctx, l, rec, ttl)
+	if errors.Is(err, ErrTooLarge) && rec.Tokens.ID != "" {
+		rec.Tokens.ID = "" // only a hint for signing out at the provider
+		saved, found, err = m.put(ctx, l, rec, ttl)
+	}
+	if err == nil && found && !saved && l.current.Load() == s {
+		l.stale.Store(true) // somebody wrote a newer one, or this one
+	}
+	return found, err
+}
+
+func (m *Manager) put(ctx context.Context, l *live, rec record, ttl time.Duration) (saved, found bool, err error) {
+	v, err := m.seal(l, &rec)
+	if err != nil {
+		return false, true, err
+	}
+	return m.st.Save(ctx, l.key, v, ttl)
+}
+
+// resync tells a store that is back what it could not be told: ends first, then
+// changes.
+func (m *Manager) resync() {
+	m.known.Range(func(_, v any) bool {
+		l := v.(*live)
+		switch {
+		case l.ended.Load():
+			m.tellEnd(l)
+		case l.unwritten():
+			m.writeSoon(l)
+		}
+		return m.ctx.Err() == nil
+	})
+}
+
+// Writable is nil if a session could be begun now. To know before a sign-in's
+// code is redeemed keeps the sign-in whole.
+func (m *Manager) Writable(ctx context.Context) error {
+	if err := m.st.Writable(ctx); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nil
+}
+
+// Once reports true to the first who comes with a key, on any replica, until
+// ttl is over.
+func (m *Manager) Once(ctx context.Context, key string, ttl time.Duration) (bool, error) {
+	first, err := m.st.Once(ctx, key, ttl)
+	if err != nil {
+		return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return first, nil
+}
