@@ -36,10 +36,12 @@ type grants struct {
 	keys   map[string]int // code or refresh token → row
 	access map[string]int // access token → row
 	used   map[string]int // used code → row
+	spent  map[string]int // used refresh token → row
+	reuses int            // of refresh tokens
 }
 
 func newGrants() *grants {
-	return &grants{rows: make(map[int]*grant), keys: make(map[string]int), access: make(map[string]int), used: make(map[string]int)}
+	return &grants{rows: make(map[int]*grant), keys: make(map[string]int), access: make(map[string]int), used: make(map[string]int), spent: make(map[string]int)}
 }
 
 // add stores a new grant and numbers it.
@@ -103,6 +105,20 @@ func (g *grants) replace(x grant, guard bool, key string) bool {
 	g.unindex(old)
 	g.rows[x.row] = &x
 	g.index(&x)
+	return true
+}
+
+// spend notes that a refresh token is used up, and reports false where it was
+// before: then nobody gets anything for it or what came of it.
+func (g *grants) spend(key string, row int) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if old, again := g.spent[key]; again {
+		g.reuses++
+		g.remove(old)
+		return false
+	}
+	g.spent[key] = row
 	return true
 }
 

@@ -115,6 +115,14 @@ func (n *Nextcloud) Calls(e Endpoint) int {
 	return n.knobs.calls[e]
 }
 
+// Reuses is how often a refresh token came that had been used up before, which
+// only a Strict one notices.
+func (n *Nextcloud) Reuses() int {
+	n.oauth2.mu.Lock()
+	defer n.oauth2.mu.Unlock()
+	return n.oauth2.reuses
+}
+
 // FailedLogins is how many failed logins a real Nextcloud would have booked on
 // the caller's address: by form, by Basic, and by Basic at the oidc app's token
 // endpoint, where the client's id is taken for a user.

@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -62,6 +63,9 @@ func (n *Nextcloud) oauthToken(w http.ResponseWriter, r *http.Request) {
 		n.knobs.count(Refresh)
 	}
 	g, ok := n.oauth2.byKey(key)
+	if n.o.Strict && kind == "refresh_token" && !n.oauth2.spend(key, g.row) {
+		ok = false
+	}
 	if !ok || n.o.Modern && (g.redeemed != (kind == "refresh_token") || expired(g.keyUntil, n.o.Now())) {
 		oauthError(w, "invalid_request")
 		return
@@ -82,9 +86,13 @@ func (n *Nextcloud) oauthToken(w http.ResponseWriter, r *http.Request) {
 
 // tokenLatency waits between reading a grant and writing it.
 func (n *Nextcloud) tokenLatency(r *http.Request, kind string) bool {
-	ok := n.knobs.wait(r.Context(), Token)
+	ctx := r.Context()
+	if n.o.Strict {
+		ctx = context.WithoutCancel(ctx)
+	}
+	ok := n.knobs.wait(ctx, Token)
 	if kind == "refresh_token" {
-		ok = ok && n.knobs.wait(r.Context(), Refresh)
+		ok = ok && n.knobs.wait(ctx, Refresh)
 	}
 	return ok
 }

@@ -143,3 +143,14 @@ func TestAddRedirectURI(t *testing.T) {
 		t.Errorf("policy of the picker = %q, want the added redirect URI", p)
 	}
 }
+
+func TestOAuthStrict(t *testing.T) {
+	s := serve(t, Options{Strict: true})
+	first := s.exchange(tokenURL, s.browser().oauthCode(DefaultUser, DefaultPassword)).tokens(t)
+	second := s.refresh(tokenURL, first.Refresh).tokens(t)
+	wantError(t, s.refresh(tokenURL, first.Refresh), 400, "invalid_request")
+	wantError(t, s.refresh(tokenURL, second.Refresh), 400, "invalid_request") // the grant is no more
+	if n := s.Reuses(); n != 1 {
+		t.Errorf("Reuses = %d, want 1", n)
+	}
+}
