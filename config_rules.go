@@ -57,7 +57,8 @@ func (l *loader) checkRedirect(redirect, public *url.URL) {
 		l.breaks("signin.redirect_uri", "is not on server.public_url; write %s%s, and register it so at Nextcloud", origin(public), callbackPath)
 	}
 	switch redirect.Path { // our own pages, and the application's front page
-	case "", "/auth", "/auth/login", "/auth/logout", "/auth/me", "/auth/token", "/auth/signed-in":
+	case "", "/auth", "/auth/login", "/auth/logout", "/auth/me", "/auth/token", "/auth/signed-in",
+		"/auth/sessions", "/auth/sessions/end", "/auth/backchannel-logout", "/auth/frontchannel-logout":
 		l.breaks("signin.redirect_uri", "leads to a page with another purpose; write %s%s, and register it so at Nextcloud", origin(cmp.Or(public, redirect)), callbackPath)
 	}
 }
@@ -106,7 +107,7 @@ func (l *loader) checkTLS(site *url.URL) {
 	case t.Cert == "" && t.Key != "":
 		l.breaks("server.tls.cert", "is not set, though server.tls.key is; name the file with its certificate")
 	case t.Cert != "":
-		l.checkKeyPair(t.Cert, t.Key)
+		l.checkKeyPair("server.tls.cert", t.Cert, "server.tls.key", t.Key)
 		if site != nil && site.Scheme != "https" {
 			l.breaks("server.tls.cert", "is set, though the site is %s; make server.public_url and signin.redirect_uri https", origin(site))
 		}
@@ -174,9 +175,10 @@ func notScope(r rune) bool { return r <= ' ' || r == '"' || r == '\\' || r >= 0x
 
 func (l *loader) checkSession() {
 	s := l.cfg.Session
-	if s.Store == "cookie" && len(s.Keys) == 0 {
-		l.breaks("session.keys", "is required for store: cookie; make one with 'anteroom keys new'")
+	if (s.Store == "cookie" || s.Store == "redis") && len(s.Keys) == 0 {
+		l.breaks("session.keys", "is required for store: %s; make one with 'anteroom keys new'", s.Store)
 	}
+	l.checkRedis()
 	for i, k := range s.Keys {
 		if _, err := session.ParseKey(k); err != nil {
 			l.breaks(entry("session.keys", i), "%v", err)
@@ -184,6 +186,28 @@ func (l *loader) checkSession() {
 	}
 	if s.Lifetime < s.IdleTimeout {
 		l.breaks("session.lifetime", "is %s, less than session.idle_timeout (%s); make it as long at least", brief(s.Lifetime), brief(s.IdleTimeout))
+	}
+}
+
+func (l *loader) checkRedis() {
+	r := l.cfg.Session.Redis
+	switch {
+	case l.cfg.Session.Store != "redis" && r.URL == "":
+		return
+	case r.URL == "":
+		l.breaks("session.redis.url", "is required for store: redis; such as redis://localhost:6379")
+	case l.cfg.Session.Store != "redis":
+		l.breaks("session.redis.url", "is set, though session.store is %s; set session.store: redis, or take it out", l.cfg.Session.Store)
+	default:
+		if err := session.CheckRedisURL(r.URL); err != nil {
+			l.breaks("session.redis.url", "%v", err)
+		}
+	}
+	l.checkAuthorities("session.redis.ca_file", r.CAFile)
+	if (r.CertFile == "") != (r.KeyFile == "") {
+		l.breaks("session.redis.cert_file", "goes with session.redis.key_file; set both, or none")
+	} else if r.CertFile != "" {
+		l.checkKeyPair("session.redis.cert_file", r.CertFile, "session.redis.key_file", r.KeyFile)
 	}
 }
 

@@ -198,14 +198,14 @@ func (l *loader) checkAuthorities(key, name string) {
 	}
 }
 
-func (l *loader) checkKeyPair(certFile, keyFile string) {
-	cert, certOK := l.readableAt("server.tls.cert", certFile)
-	key, keyOK := l.readableAt("server.tls.key", keyFile)
+func (l *loader) checkKeyPair(certAt, certFile, keyAt, keyFile string) {
+	cert, certOK := l.readableAt(certAt, certFile)
+	key, keyOK := l.readableAt(keyAt, keyFile)
 	if !certOK || !keyOK {
 		return
 	}
 	if _, err := tls.X509KeyPair(cert, key); err != nil {
-		l.breaks("server.tls.cert", "does not go with server.tls.key: %s", strings.TrimPrefix(err.Error(), "tls: "))
+		l.breaks(certAt, "does not go with %s: %s", keyAt, strings.TrimPrefix(err.Error(), "tls: "))
 	}
 }
 

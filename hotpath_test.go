@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,6 +30,7 @@ func hotPath(tb testing.TB, path string, env ...string) (http.Handler, *http.Req
 	if err != nil {
 		tb.Fatal(err)
 	}
+	listen(tb, h)
 	w := httptest.NewRecorder()
 	r := httptest.NewRequest("GET", "http://localhost:8000"+path, nil)
 	r.RemoteAddr = "127.0.0.1:4000"
@@ -42,6 +46,31 @@ func hotPath(tb testing.TB, path string, env ...string) (http.Handler, *http.Req
 	}
 	r.Header.Set("User-Agent", "bench")
 	return h.server, r
+}
+
+// listen has the sessions listen for changes, without which every request asks
+// the store.
+func listen(tb testing.TB, h *house) {
+	ctx, stop := context.WithCancel(context.Background())
+	var work sync.WaitGroup
+	work.Go(func() { h.sessions.Run(ctx) })
+	tb.Cleanup(func() { stop(); work.Wait() })
+	for !heard(tb, h) {
+		runtime.Gosched()
+	}
+}
+
+func heard(tb testing.TB, h *house) bool {
+	all, err := h.registry.Gather()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for _, f := range all {
+		if f.GetName() == "anteroom_sessions_heard" {
+			return f.Metric[0].GetGauge().GetValue() == 1
+		}
+	}
+	return false
 }
 
 // nowhere is a ResponseWriter that keeps nothing.

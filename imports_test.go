@@ -46,6 +46,7 @@ var homes = []struct {
 	{"github.com/go-jose/go-jose", []string{"session/signin", "proxy/authn", "proxy/upstream", "demo"}},
 	{"github.com/studio-b12/gowebdav", []string{"integrations"}},
 	{"github.com/emersion/", []string{"integrations"}},
+	{"github.com/mileusna/useragent", []string{"proxy/pages"}},
 	{"go.yaml.in/yaml", []string{"."}},
 }
 

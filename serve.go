@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -87,6 +88,9 @@ type house struct {
 	keys     *upstream.Ring
 	audit    *audit.Log
 	server   *proxy.Server
+
+	checks     []proxy.Check
+	closeStore func() error // nil: there is nothing to close
 }
 
 // build puts the rooms together; it opens files but no socket.
@@ -108,19 +112,46 @@ func build(cfg *Config, log *slog.Logger, sys system) (*house, error) {
 	if h.audit, err = audit.Open(cfg.Audit, sys.Out, sys.Err, nil); err != nil {
 		return nil, err
 	}
-	store := openStore(cfg.Session, cookies, codec, log)
+	store, err := h.openStore(cookies, codec)
+	if err != nil {
+		return nil, err
+	}
 	h.sessions = session.New(cfg.Session, session.Options{
 		Store: store, Cookies: cookies, Codec: codec, Renewer: h.signIn, Log: log, Registry: h.registry, Ended: h.ended, GiveBack: h.giveBack,
 	})
 	return h, h.buildServer(cookies)
 }
 
-func openStore(cfg session.Config, cookies *session.Cookies, codec *session.Codec, log *slog.Logger) session.Store {
-	if cfg.Store == "cookie" {
-		log.Warn("session.store is cookie: ending a session is known to this process alone, and until it restarts; use one replica")
-		return session.NewBrowser(cookies, codec, nil)
+// openStore opens the store of sessions; no socket yet.
+func (h *house) openStore(cookies *session.Cookies, codec *session.Codec) (session.Store, error) {
+	switch cfg := h.cfg.Session; cfg.Store {
+	case "cookie":
+		h.log.Warn("session.store is cookie: ending a session is known to this process alone, and until it restarts; use one replica")
+		return session.NewBrowser(cookies, codec, nil), nil
+	case "redis":
+		r, err := session.OpenRedis(cfg.Redis, session.RedisOptions{Log: h.log, Registry: h.registry})
+		if err != nil {
+			return nil, fmt.Errorf("session.redis: %w", err)
+		}
+		h.closeStore = r.Close
+		h.checks = append(h.checks, proxy.Check{Name: "redis", Err: reached(r.Answering)})
+		return r, nil
 	}
-	return &session.Memory{}
+	return &session.Memory{}, nil
+}
+
+// reached is a check that stays passed: a store that is away later is for
+// grace to bear, and to take every replica out of service for it would not help.
+func reached(check func() error) func() error {
+	var once atomic.Bool
+	return func() error {
+		if once.Load() {
+			return nil
+		}
+		err := check()
+		once.Store(err == nil)
+		return err
+	}
 }
 
 func (h *house) buildSignIn(public *url.URL, cookies *session.Cookies, codec *session.Codec) error {
@@ -193,7 +224,7 @@ func (h *house) run(ctx context.Context, site, admin net.Listener) error {
 		work.Go(func() { f(background) })
 	}
 	adminServer := &http.Server{
-		Handler:           h.server.Admin([]proxy.Check{{Name: "nextcloud", Err: h.signIn.Ready}}, h.registry),
+		Handler:           h.server.Admin(append(h.checks, proxy.Check{Name: "nextcloud", Err: h.signIn.Ready}), h.registry),
 		ReadHeaderTimeout: 5 * time.Second,
 		ErrorLog:          slog.NewLogLogger(h.log.Handler(), slog.LevelDebug),
 	}
@@ -218,6 +249,9 @@ func (h *house) run(ctx context.Context, site, admin net.Listener) error {
 	stop()
 	adminServer.Close()
 	work.Wait()
+	if h.closeStore != nil {
+		h.closeStore()
+	}
 	h.log.Info("stopped")
 	return err
 }

@@ -24,8 +24,12 @@ type trust struct {
 	last  uint64        // the last epoch; touched by the watcher alone
 }
 
+// watcher is a Manager's ear.
+type watcher struct{ m *Manager }
+
 // Connected implements Watcher.
-func (m *Manager) Connected() {
+func (w watcher) Connected() {
+	m := w.m
 	m.trust.last++
 	m.trust.alive.Store(m.o.Now().UnixNano())
 	m.trust.epoch.Store(m.trust.last)
@@ -34,11 +38,12 @@ func (m *Manager) Connected() {
 }
 
 // Alive implements Watcher.
-func (m *Manager) Alive(at time.Time) { m.trust.alive.Store(at.UnixNano()) }
+func (w watcher) Alive(at time.Time) { w.m.trust.alive.Store(at.UnixNano()) }
 
 // Disconnected implements Watcher. What was current until now was so when the
 // connection was last seen to work.
-func (m *Manager) Disconnected(err error) {
+func (w watcher) Disconnected(err error) {
+	m := w.m
 	epoch, alive := m.trust.epoch.Swap(0), min(m.trust.alive.Load(), m.o.Now().UnixNano())
 	m.known.Range(func(_, v any) bool {
 		if l := v.(*live); l.epoch.Load() == epoch {
@@ -51,7 +56,8 @@ func (m *Manager) Disconnected(err error) {
 }
 
 // Heard implements Watcher.
-func (m *Manager) Heard(n Note) {
+func (w watcher) Heard(n Note) {
+	m := w.m
 	m.loading.Lock()
 	if f := m.loads[n.Key]; f != nil {
 		f.dirty = true

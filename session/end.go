@@ -187,6 +187,7 @@ func (m *Manager) endedElsewhere(l *live, n Note) {
 	}
 	if !l.asking.Load() {
 		m.metrics.revoked.WithLabelValues(string(n.Why)).Inc()
+		m.o.Log.Info("session ended elsewhere", "who", l.current.Load().Who(), "why", string(n.Why))
 	}
 	if n.Orphaned {
 		m.spawn(func() {

@@ -295,6 +295,8 @@ func TestADay(t *testing.T) {
 			s.want(nil)
 		}
 		used := map[string]bool{}
+		s.p.mu.Lock()
+		defer s.p.mu.Unlock()
 		for _, r := range s.p.seen {
 			if used[r] {
 				s.Errorf("refresh token %q was used twice", r)

@@ -47,7 +47,10 @@ func (m *Memory) Load(_ context.Context, key string) (Saved, bool, error) {
 func (m *Memory) Begin(_ context.Context, key string, s Saved, ttl time.Duration, names []string, ends time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.session(key) != nil {
+	if old := m.session(key); old != nil {
+		if old.same(s) {
+			return nil
+		}
 		return ErrExists
 	}
 	if m.sessions == nil {
@@ -71,8 +74,9 @@ func (m *Memory) Save(_ context.Context, key string, next Saved, ttl time.Durati
 	m.mu.Lock()
 	s := m.session(key)
 	if s == nil || s.saved.Version >= next.Version {
+		again := s != nil && s.same(next)
 		m.mu.Unlock()
-		return false, s != nil, nil
+		return again, s != nil, nil
 	}
 	s.saved.Value, s.saved.Version = bytes.Clone(next.Value), next.Version
 	s.used(next.Seen, m.now().Add(ttl))
@@ -91,6 +95,12 @@ func (m *Memory) Touch(_ context.Context, key string, seen time.Time, ttl time.D
 		s.used(seen, m.now().Add(ttl))
 	}
 	return s != nil, nil
+}
+
+// same reports whether this very state was written before. Called with the
+// Memory's mu held.
+func (s *memorySession) same(as Saved) bool {
+	return s.saved.Version == as.Version && bytes.Equal(s.saved.Value, as.Value)
 }
 
 // used notes a use. Called with the Memory's mu held.

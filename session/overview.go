@@ -54,7 +54,7 @@ func (c *Codec) sealInfo(i info) ([]byte, error) {
 	return []byte(s), err
 }
 
-// allSessions is the name every session is listed under.
+// allSessions is the name every session is listed under, whatever the keys.
 const allSessions = "all"
 
 func nameOfPerson(subject string) string { return "person " + subject }
@@ -69,26 +69,29 @@ func nameOfLogin(l Login) string {
 
 // namesOf is what a session is listed under.
 func (c *Codec) namesOf(r *record) []string {
-	texts := []string{allSessions, nameOfPerson(r.Identity.Subject)}
+	texts := []string{nameOfPerson(r.Identity.Subject)}
 	if l := r.Login; l.Issuer != "" {
 		texts = append(texts, nameOfLogin(Login{Issuer: l.Issuer, Subject: l.Subject}))
 		if l.Session != "" {
 			texts = append(texts, nameOfLogin(l))
 		}
 	}
-	var out []string
+	out := []string{allSessions}
 	for _, t := range texts {
 		out = append(out, c.names(t)[0])
 	}
 	return out
 }
 
-// list finds the sessions listed under a text by any of the keys, those used
-// last first.
-func list(ctx context.Context, st Shared, codec *Codec, text string) ([]Overview, error) {
+// ErrOtherKeys: there are sessions in the list, but none sealed by these keys.
+var ErrOtherKeys = errors.New("the sessions there were sealed with other session.keys")
+
+// list finds the sessions listed under any of the names, those used last first.
+func list(ctx context.Context, st Shared, codec *Codec, names []string) ([]Overview, error) {
 	sealer := codec.For(infoName, 0)
 	var out []Overview
-	for _, name := range codec.names(text) {
+	foreign := 0
+	for _, name := range names {
 		found, err := st.List(ctx, name)
 		if errors.Is(err, ErrNoList) {
 			return nil, err
@@ -99,11 +102,15 @@ func list(ctx context.Context, st Shared, codec *Codec, text string) ([]Overview
 		for _, f := range found {
 			var i info
 			if sealer.Open(string(f.Info), &i) != nil || i.Key != f.Key {
-				continue // sealed by a key that is no more, or moved by somebody else
+				foreign++ // sealed by a key that is no more, or moved by somebody else
+				continue
 			}
 			i.Overview.key, i.Overview.login, i.Overview.Seen = i.Key, i.Login, f.Seen
 			out = append(out, i.Overview)
 		}
+	}
+	if len(out) == 0 && foreign > 0 {
+		return nil, ErrOtherKeys
 	}
 	slices.SortFunc(out, func(a, b Overview) int { return cmp.Or(b.Seen.Compare(a.Seen), cmp.Compare(a.ID, b.ID)) })
 	return out, nil
@@ -111,12 +118,12 @@ func list(ctx context.Context, st Shared, codec *Codec, text string) ([]Overview
 
 // ListAll lists every session of a store, for the command line.
 func ListAll(ctx context.Context, st Shared, codec *Codec) ([]Overview, error) {
-	return list(ctx, st, codec, allSessions)
+	return list(ctx, st, codec, []string{allSessions})
 }
 
 // ListSubject lists one person's.
 func ListSubject(ctx context.Context, st Shared, codec *Codec, subject string) ([]Overview, error) {
-	return list(ctx, st, codec, nameOfPerson(subject))
+	return list(ctx, st, codec, codec.names(nameOfPerson(subject)))
 }
 
 // EndListed ends a listed session, and has every replica hear of it. ended is
@@ -132,7 +139,7 @@ func EndListed(ctx context.Context, st Shared, o Overview) (ended bool, err erro
 // SessionsOf lists a person's sessions, those used last first. ErrNoList means
 // that the store keeps no list.
 func (m *Manager) SessionsOf(ctx context.Context, subject string) ([]Overview, error) {
-	out, err := list(ctx, m.st, m.o.Codec, nameOfPerson(subject))
+	out, err := list(ctx, m.st, m.o.Codec, m.o.Codec.names(nameOfPerson(subject)))
 	for i := range out {
 		if l, ok := m.known.Load(out[i].key); ok && l.(*live).lastSeen().After(out[i].Seen) {
 			out[i].Seen = l.(*live).lastSeen()
@@ -165,7 +172,7 @@ func (m *Manager) EndLogin(ctx context.Context, l Login, why End) (ended int, er
 // endThose ends the listed sessions that match, as many as it can: an error
 // means that some may live on.
 func (m *Manager) endThose(ctx context.Context, text string, why End, match func(Overview) bool) (n int, err error) {
-	found, err := list(ctx, m.st, m.o.Codec, text)
+	found, err := list(ctx, m.st, m.o.Codec, m.o.Codec.names(text))
 	if err != nil {
 		return 0, err
 	}

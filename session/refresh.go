@@ -15,6 +15,7 @@ const (
 	retryMax     = time.Minute       // between renewals that got no answer
 	holdMin      = 2 * time.Second   // of a claim, which is extended for as long as its holder lives
 	holdMax      = 15 * time.Second
+	overdueMax   = time.Minute      // how long after its end the provider's word is taken while it is asked again
 	waitMax      = 2 * time.Second  // how long a request waits for a renewal that grace covers
 	waitLong     = 10 * time.Second // and one that it does not cover
 	lastChance   = 30 * time.Second // before grace is over: when a token in doubt is presented after all
@@ -24,7 +25,13 @@ const (
 type renewal struct {
 	done  chan struct{}
 	began time.Time
-	late  bool // the provider's last word had run out as it began
+	late  bool // it was overdue as it began
+}
+
+// overdue reports whether the provider's last word on a person ran out longer
+// ago than a renewal that is under way somewhere may take.
+func (m *Manager) overdue(s *Session, now time.Time) bool {
+	return !now.Before(s.Until.Add(min(overdueMax, s.Until.Sub(s.Asked)/4)))
 }
 
 // planRenewal sets when the provider is next asked: somewhat before its last
@@ -131,7 +138,7 @@ func (m *Manager) startRenewal(l *live, now time.Time) *renewal {
 	if l.renewing != nil {
 		return l.renewing
 	}
-	flight := &renewal{done: make(chan struct{}), began: now, late: !now.Before(l.current.Load().Until)}
+	flight := &renewal{done: make(chan struct{}), began: now, late: m.overdue(l.current.Load(), now)}
 	if now.UnixNano() < l.renewAt.Load() { // somebody else's has just ended
 		close(flight.done)
 		return flight

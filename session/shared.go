@@ -25,17 +25,17 @@ type Shared interface {
 	Begin(ctx context.Context, key string, s Saved, ttl time.Duration, names []string, ends time.Time) error
 	// Save replaces a session's value if the one there is older (s.Version
 	// rises), gives up the claim on it, and tells of the change. Saved tells
-	// whether it did: false, nil means that a session of this version or a
-	// newer one is there; found is false if the session is over, which nothing
-	// brings back. Seen never goes backwards.
+	// whether this state is there now: false, nil means that another one of this
+	// version, or a newer one, is; found is false if the session is over, which
+	// nothing brings back. Seen never goes backwards.
 	Save(ctx context.Context, key string, s Saved, ttl time.Duration) (saved, found bool, err error)
 	// Touch writes down that the session was used, without a word to anybody;
 	// found is false if it is over.
 	Touch(ctx context.Context, key string, seen time.Time, ttl time.Duration) (found bool, err error)
 	// End ends a session and tells of it, unless it was used after the time
 	// given (zero: whatever its use). ended is true for one caller: who really
-	// ended it. One that is not there is told of all the same, for somebody
-	// may still remember it.
+	// ended it, or for none where an answer was lost. One that is not there is
+	// told of all the same, for somebody may still remember it.
 	End(ctx context.Context, key string, e Ended) (ended bool, err error)
 
 	// Claim asks for the right to renew a session's tokens.
@@ -66,7 +66,7 @@ var ErrExists = errors.New("the key is taken")
 type Saved struct {
 	Value   []byte    // sealed by its owner's key
 	Info    []byte    // what lists show of it; sealed by the deployment's keys. Written by Begin, not read by Load
-	Version uint64    // from 1
+	Version uint64    // from 1; below 2^53
 	Seen    time.Time // its last use that was written down
 }
 
@@ -108,7 +108,7 @@ const (
 	ClaimYours                       // go on; Save or Release ends it
 	ClaimChanged                     // the session has another version: read it
 	ClaimHeld                        // somebody else is at it
-	ClaimDoubt                       // whoever was at it may have presented the token, and gave no Save: their answer may still come
+	ClaimDoubt                       // whoever was at it may have presented the token, and gave no Save: their answer may still come, so nobody else renews anything, Spend or not
 )
 
 // Note is one thing that happened to a session.
@@ -120,7 +120,8 @@ type Note struct {
 }
 
 // Watcher is told what happens in a store. Its methods are called one at a
-// time and must not block.
+// time and must not block. Heard may be called shortly before Connected;
+// Disconnected only follows a Connected.
 type Watcher interface {
 	// Connected: from now on every change is heard. What was read before may be
 	// out of date.

@@ -26,6 +26,10 @@ func TestMemory(t *testing.T) {
 		c := &clock{time.Now()}
 		return &storetest.Harness{Store: &session.Memory{Now: c.now}, Advance: c.advance}
 	})
+	storetest.RunShared(t, func(*testing.T) *storetest.SharedHarness {
+		c := &clock{time.Now()}
+		return &storetest.SharedHarness{Store: &session.Memory{Now: c.now}, Advance: c.advance, Now: c.now}
+	})
 }
 
 func TestBrowser(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 // use, and listens for what other replicas change, until ctx is done.
 func (m *Manager) Run(ctx context.Context) {
 	var watch sync.WaitGroup
-	watch.Go(func() { m.st.Watch(ctx, m) })
+	watch.Go(func() { m.st.Watch(ctx, watcher{m}) })
 	defer watch.Wait()
 	tick := time.NewTicker(m.sweepEvery())
 	defer tick.Stop()
