@@ -62,6 +62,7 @@ func commands() []command {
 		{"demo", "[--provider oidc|nextcloud]", "try everything on this machine, with a pretend Nextcloud", runDemo},
 		{"check", "[--print-config]", "load the configuration and say all that is wrong with it", check},
 		{"keys", "new [--jwt ALG] | rotate FILE", "make sealing and signing keys", keys},
+		{"sessions", "list | revoke", "list the sessions of all replicas, or end them", sessions},
 		{"healthcheck", "", "exit 0 if the admin listener says ready", healthcheck},
 		{"version", "", "version, commit, Go version", version},
 	}

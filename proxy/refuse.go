@@ -53,6 +53,9 @@ const (
 	reasonApp         = "application_unreachable"
 	reasonAppSlow     = "application_timeout"
 	reasonAudience    = "unknown_audience"
+	reasonForm        = "unreadable_form"
+	reasonSession     = "unknown_session"
+	reasonNoList      = "sessions_not_listed"
 	reasonGone        = "ended_meanwhile" // the client, or its session
 	reasonInternal    = "internal_error"
 )

@@ -58,6 +58,8 @@ func (s *Server) layRoutes() error {
 		"/auth/signed-in":         {name: doorSignIn, methods: get, allow: public, answer: s.signedIn, refuse: refuseByPage},
 		"/auth/":                  {name: doorOwn, methods: get, answer: s.account, refuse: refuseByCaller},
 		"/auth/me":                {name: doorOwn, methods: get, answer: s.me, refuse: refuseByProblem},
+		"/auth/sessions":          {name: doorOwn, methods: get, answer: s.sessions, refuse: refuseByProblem},
+		sessionsEnd:               {name: doorOwn, methods: []string{"POST"}, answer: s.endSession, refuse: refuseByCaller, posted: true},
 		"/auth/token":             {name: doorOwn, methods: []string{"POST"}, answer: s.token, refuse: refuseByProblem, posted: true},
 		"/.well-known/jwks.json":  {name: doorKeys, methods: get, allow: public, answer: s.keys, refuse: refuseByProblem, anyHost: true},
 	}

@@ -31,6 +31,7 @@ type Account struct {
 	LastSeen time.Time
 	Ends     time.Time // at the latest
 	IdleEnds time.Time // if nothing happens until then
+	Sessions Sessions  // all of the person's
 	Provider string    // Nextcloud's URL
 	SignOut  string    // where the form to sign out is posted to
 }

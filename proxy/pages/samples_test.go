@@ -26,6 +26,11 @@ func samples() map[string]Page {
 		"account":           times(ada),
 		"account-groups":    times(&many),
 		"account-bare":      Account{Identity: &session.Identity{Subject: "u1"}, SignOut: "/auth/logout"},
+		"account-sessions":  withSessions(times(ada), 4),
+		"account-folded":    withSessions(times(ada), 23),
+		"account-alone":     withSessions(times(ada), 1),
+		"account-unlisted":  Account{Identity: ada, Sessions: Sessions{Listing: Unlisted}},
+		"account-no-list":   Account{Identity: ada, Sessions: Sessions{Listing: Unlistable}},
 		"sign-out-ask":      SignOutAsk{Identity: ada, Action: "/auth/logout", Back: "/"},
 		"signed-out":        SignedOut{SignIn: "/auth/login"},
 		"signed-in":         SignedIn{},
@@ -62,6 +67,23 @@ func samples() map[string]Page {
 		all["failed-loop-"+string(why)] = f
 	}
 	return all
+}
+
+// withSessions adds n sessions to an account page, of which the first is this one.
+func withSessions(a Account, n int) Account {
+	agents := []string{
+		"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+		"Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 Mobile/15E148 Safari/604.1",
+		"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36 Edg/140.0.0.0",
+		"",
+	}
+	a.Sessions = Sessions{Listing: Listed, End: "/auth/sessions/end"}
+	for i := range n {
+		a.Sessions.List = append(a.Sessions.List, Session{ID: fmt.Sprintf("id-%d", i), Agent: agents[i%len(agents)], Address: fmt.Sprintf("192.0.2.%d", i+1),
+			Started: a.Started.Add(-time.Duration(i) * time.Hour), LastSeen: a.LastSeen.Add(-time.Duration(i*7) * time.Minute), Current: i == 0})
+	}
+	a.Sessions.List[n-1].Address = "2001:db8:85a3:8d3:1319:8a2e:370:7348"
+	return a
 }
 
 func keptForm() LostForm {

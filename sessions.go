@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"time"
+
+	"anteroom/proxy/pages"
+	"anteroom/session"
+)
+
+// storeTime is how long a store may take to answer the command line.
+const storeTime = 2 * time.Second
+
+// sessions lists and ends the sessions of all replicas.
+func sessions(ctx context.Context, args []string, sys system) error {
+	args, early := leadingConfig(args)
+	switch {
+	case len(args) > 0 && args[0] == "list":
+		return listSessions(ctx, append(early, args[1:]...), sys)
+	case len(args) > 0 && args[0] == "revoke":
+		return revokeSessions(ctx, append(early, args[1:]...), sys)
+	case len(args) > 0 && isHelp(args[0]):
+		sessionsUsage(sys.Out)
+		return flag.ErrHelp
+	}
+	sessionsUsage(sys.Err)
+	return errSaid
+}
+
+func sessionsUsage(w io.Writer) {
+	fmt.Fprint(w, `anteroom sessions list [--user U] [--json]              who is signed in, from where and since when
+anteroom sessions revoke --user U | --id S | --all --yes   end a person's sessions, one session, or every one
+
+They need session.store: redis, where the sessions of all replicas are known.
+U is a person's id at the provider or their user name, S an id of the list.
+`)
+}
+
+func listSessions(ctx context.Context, args []string, sys system) error {
+	fs, file := flags("sessions list", "who is signed in, from where and since when", sys)
+	user := fs.String("user", "", "only the sessions of this `USER` (id or user name)")
+	asJSON := fs.Bool("json", false, "print one JSON array")
+	if err := parse(fs, args); err != nil {
+		return err
+	}
+	r, err := openRegister(*file, sys)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	ctx, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	found, err := r.find(ctx, selection{user: *user})
+	if err != nil {
+		return err
+	}
+	if *asJSON {
+		return r.writeJSON(sys.Out, found)
+	}
+	return r.writeTable(sys.Out, found)
+}
+
+func revokeSessions(ctx context.Context, args []string, sys system) error {
+	fs, file := flags("sessions revoke", "end a person's sessions, one session, or every one", sys)
+	user := fs.String("user", "", "end the sessions of this `USER` (id or user name)")
+	id := fs.String("id", "", "end the session with this `ID`")
+	all := fs.Bool("all", false, "end every session; needs --yes")
+	yes := fs.Bool("yes", false, "really")
+	if err := parse(fs, args); err != nil {
+		return err
+	}
+	which, err := chosen(*user, *id, *all, *yes)
+	if err != nil {
+		return err
+	}
+	r, err := openRegister(*file, sys)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	return r.revoke(ctx, which, sys.Out)
+}
+
+// selection says which sessions; the zero value: every one.
+type selection struct{ user, id string }
+
+func (s selection) has(o session.Overview) bool {
+	return (s.user == "" || o.Subject == s.user || o.Username == s.user) && (s.id == "" || o.ID == s.id)
+}
+
+// chosen is what to revoke: exactly one of the three.
+func chosen(user, id string, all, yes bool) (s selection, err error) {
+	n := 0
+	for _, set := range []bool{user != "", id != "", all} {
+		if set {
+			n++
+		}
+	}
+	switch {
+	case n != 1:
+		return s, errors.New("sessions revoke: say which sessions, by one of --user, --id and --all")
+	case all && !yes:
+		return s, errors.New("sessions revoke: --all signs everybody out; say --yes, too, if that is meant")
+	}
+	return selection{user: user, id: id}, nil
+}
+
+// register is the list of sessions that all replicas share.
+type register struct {
+	store session.Shared
+	codec *session.Codec
+	pages *pages.Pages
+	close func() error
+}
+
+// openRegister opens the store that the configuration names.
+func openRegister(file string, sys system) (*register, error) {
+	cfg, err := configured(file, sys)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Session.Store != "redis" {
+		return nil, fmt.Errorf("session.store is %s: sessions are known to the serving process or the browsers alone, and cannot be reached from here; this command needs redis", cfg.Session.Store)
+	}
+	r := &register{}
+	if r.codec, err = session.NewCodec(cfg.Session.Keys); err != nil {
+		return nil, fmt.Errorf("session.keys: %w", err)
+	}
+	if r.pages, err = pages.New(); err != nil {
+		return nil, err
+	}
+	redis, err := session.OpenRedis(cfg.Session.Redis, session.RedisOptions{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return nil, err
+	}
+	r.store, r.close = redis, redis.Close
+	return r, nil
+}
+
+// find lists the sessions of a selection. A store may cut short the list of
+// everybody's, so that a person is asked for by themselves, too.
+func (r *register) find(ctx context.Context, which selection) ([]session.Overview, error) {
+	found, err := session.ListAll(ctx, r.store, r.codec)
+	if err == nil && which.user != "" {
+		var theirs []session.Overview
+		theirs, err = session.ListSubject(ctx, r.store, r.codec, which.user)
+		found = append(found, theirs...)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listing sessions: %w", err)
+	}
+	seen := map[string]bool{}
+	return slices.DeleteFunc(found, func(o session.Overview) bool {
+		drop := seen[o.ID] || !which.has(o)
+		seen[o.ID] = true
+		return drop
+	}), nil
+}
+
+// revoke ends the sessions that match, and says how many. Finding none is a failure.
+func (r *register) revoke(ctx context.Context, which selection, out io.Writer) error {
+	finding, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	found, err := r.find(finding, which)
+	if err != nil {
+		return err
+	}
+	if len(found) == 0 {
+		return errors.New("no session is like that; nobody was signed out")
+	}
+	ended := 0
+	for _, o := range found {
+		first, err := r.end(ctx, o)
+		if err != nil {
+			return fmt.Errorf("ending sessions: %d of %d ended, then: %w", ended, len(found), err)
+		}
+		if first {
+			ended++
+		}
+	}
+	_, err = fmt.Fprintf(out, "%s ended.\n", counted(ended))
+	return err
+}
+
+func (r *register) end(ctx context.Context, o session.Overview) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	return session.EndListed(ctx, r.store, o)
+}
