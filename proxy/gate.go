@@ -3,12 +3,14 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 
 	"anteroom/proxy/authn"
 	"anteroom/proxy/authz"
+	"anteroom/session"
 )
 
 // serve takes a request from its arrival to its answer. An error means that
@@ -152,17 +154,21 @@ func (s *Server) permit(d *door, caller authn.Caller, err error) error {
 	return nil
 }
 
+// errSessionOver is the cause that an answer ends with its session. To who
+// asks no further it is context.Canceled, like a client that left.
+var errSessionOver = fmt.Errorf("%w: %w", context.Canceled, session.ErrOver)
+
 // answerSession answers within a session: the answer ends when the session
-// does, however long it would have gone on.
+// does, however long it would have gone on; a WebSocket is told why.
 func (s *Server) answerSession(x *exchange, d *door, caller authn.Caller) error {
 	s.o.Sessions.Touch(x, x.r, caller.Session)
 	x.session = caller.Session
 	if d.forward == nil {
 		return d.answer(x, caller.Who)
 	}
-	ctx, cancel := context.WithCancel(x.r.Context())
-	defer cancel()
-	defer caller.Session.Attach(cancel)()
+	ctx, cancel := context.WithCancelCause(x.r.Context())
+	defer cancel(nil)
+	defer caller.Session.Attach(func() { cancel(errSessionOver) })()
 	x.r = x.r.WithContext(ctx)
 	return d.answer(x, caller.Who)
 }

@@ -66,8 +66,8 @@ type Server struct {
 
 	http     *http.Server
 	draining atomic.Bool
-	requests atomic.Int64       // under way, those that the http.Server no longer counts too
-	cutOff   context.CancelFunc // ends what is still under way
+	requests atomic.Int64            // under way, those that the http.Server no longer counts too
+	cutOff   context.CancelCauseFunc // ends what is still under way
 }
 
 // New makes a server; it opens no socket.
@@ -101,7 +101,7 @@ func New(o Options) (*Server, error) {
 func originOf(u *url.URL) string { return u.Scheme + "://" + u.Host }
 
 func (s *Server) newHTTP() *http.Server {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancelCause(context.Background())
 	s.cutOff = cancel
 	c := s.o.Config
 	p := new(http.Protocols)
@@ -142,14 +142,15 @@ func closed(err error) error {
 }
 
 // Shutdown stops taking requests, waits for those under way until ctx is done,
-// then cuts off the rest (sockets and streams that would go on for ever).
+// then cuts off the rest: streams that would go on for ever, and WebSockets,
+// which are told to come again (upstream.CloseRestarting).
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.draining.Store(true)
 	err := s.http.Shutdown(ctx)
 	if !s.idle(ctx) {
 		err = fmt.Errorf("requests still under way were cut off: %w", ctx.Err())
 	}
-	s.cutOff()
+	s.cutOff(upstream.ErrShuttingDown)
 	s.http.Close()
 	last, cancel := context.WithTimeout(context.Background(), cutOffTime)
 	defer cancel()

@@ -3,8 +3,11 @@ package upstream
 import (
 	"bufio"
 	"context"
+	"errors"
+	"io"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -12,16 +15,39 @@ import (
 // any of unknown length.
 const longAnswer = 1 << 20
 
+// shortAnswer is up to how many bytes an answer comes with its header, all at
+// once: that it is cut off in between hardly ever happens.
+const shortAnswer = 4 << 10
+
 // answered looks at the application's answer before it goes out: it may not
 // set our cookies, and a stream is cut off when the session ends.
 func (f *Forwarder) answered(resp *http.Response) error {
 	filterSetCookies(resp.Header, f.o.OwnCookie)
-	stream := resp.ContentLength < 0 || resp.ContentLength > longAnswer
-	if c := callOf(resp.Request); stream && resp.StatusCode != http.StatusSwitchingProtocols {
+	c := callOf(resp.Request)
+	switch {
+	case resp.StatusCode == http.StatusSwitchingProtocols:
+		c.switched(resp)
+		return nil
+	case resp.ContentLength < 0, resp.ContentLength > longAnswer:
 		rc := http.NewResponseController(c.ResponseWriter)
 		c.whenOver(func() { rc.SetWriteDeadline(time.Unix(1, 0)) })
 	}
+	if resp.ContentLength < 0 || resp.ContentLength > shortAnswer {
+		resp.Body = body{resp.Body}
+	}
 	return nil
+}
+
+// body is an answer's. If the request ends before it does, reading it is
+// context.Canceled and no more: whatever the cause, to ReverseProxy anything
+// else is a fault of the application's that is worth a line in the log.
+type body struct{ io.ReadCloser }
+
+func (b body) Read(p []byte) (n int, err error) {
+	if n, err = b.ReadCloser.Read(p); errors.Is(err, context.Canceled) {
+		err = context.Canceled
+	}
+	return n, err
 }
 
 // whenOver has stop called if the request's context ends before the answer
@@ -92,7 +118,8 @@ func (c *call) restore() {
 }
 
 // Hijack takes the connection over for a WebSocket. It is closed when the
-// request's context ends, for a client that reads nothing too.
+// request's context ends, for a client that reads nothing too, which is told
+// the cause (websocket_close.go).
 func (c *call) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(c.ResponseWriter).Hijack()
 	if err == nil {
@@ -101,4 +128,53 @@ func (c *call) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		c.whenOver(func() { conn.Close() })
 	}
 	return conn, rw, err
+}
+
+// switched makes a socket of the connection that Hijack will take over, if the
+// application agreed to a WebSocket.
+func (c *call) switched(resp *http.Response) {
+	app, ok := resp.Body.(appSide)
+	if ok && strings.EqualFold(resp.Header.Get("Upgrade"), "websocket") {
+		s := newSocket(c.r.Context())
+		c.ResponseWriter = &taker{c.ResponseWriter, s}
+		resp.Body = &farSide{app, s}
+	}
+}
+
+// taker is a ResponseWriter whose connection becomes a socket.
+type taker struct {
+	http.ResponseWriter
+	socket *socket
+}
+
+func (t *taker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(t.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	t.socket.Conn = conn
+	return t.socket, rw, nil
+}
+
+func (t *taker) Unwrap() http.ResponseWriter { return t.ResponseWriter }
+
+// appSide is what net/http hands out as the body of a 101.
+type appSide interface {
+	io.ReadWriteCloser
+	CloseWrite() error
+}
+
+// farSide is a WebSocket's connection to the application. ReverseProxy closes
+// it as the request's context ends, which is too early: the frame that is on
+// its way would never end, and no Close frame may stand within another.
+type farSide struct {
+	appSide
+	near *socket
+}
+
+func (f *farSide) Close() error {
+	if f.near.Conn != nil {
+		<-f.near.settled
+	}
+	return f.appSide.Close()
 }

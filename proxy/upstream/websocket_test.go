@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"anteroom/session"
 )
 
 // sockets echoes messages; it sends its first request's header to came and
@@ -97,6 +100,37 @@ func TestWebSocketCloseByEitherSide(t *testing.T) {
 		t.Errorf("closing handshake = %v", err)
 	}
 	<-s.ended
+}
+
+func TestApplicationsOwnClose(t *testing.T) {
+	u := newTunnel(t, newApp(t, func(w http.ResponseWriter, r *http.Request) {
+		if c, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true}); err == nil {
+			c.Close(4000, "done")
+		}
+	}))
+	if _, got := readClose(t, u.open(t)); got != (websocket.CloseError{Code: 4000, Reason: "done"}) {
+		t.Errorf("closed with %v, want the application's 4000 done", got)
+	}
+}
+
+// TestNoSecondClose: after the application's own Close frame nothing is said
+// (RFC 6455 §5.5.1).
+func TestNoSecondClose(t *testing.T) {
+	own := newCloseFrame(4000, "done")
+	app, ended := byteApp(t, func(c net.Conn) { c.Write(own) })
+	u := newTunnel(t, app)
+	c := u.openRaw(t)
+	if _, err := io.ReadFull(c, make([]byte, len(own))); err != nil {
+		t.Fatal(err)
+	}
+	end, start := <-u.came, time.Now()
+	end(session.ErrOver)
+	if b, err := io.ReadAll(c); len(b) > 0 || err != nil {
+		t.Errorf("read %x, %v, want the end", b, err)
+	}
+	c.Close()
+	within(t, "over at the proxy", start, u.over)
+	within(t, "over at the application", start, ended)
 }
 
 // TestWebSocketOfClientThatReadsNothing: a sign-out closes it all the same.
