@@ -46,6 +46,8 @@ func (s *scene) rates(ctx context.Context) error {
 		{name: "Anteroom, signed in → application", url: site + "/hello", cookie: s.cookie},
 		{name: "bare handler, the check's answer", url: "http://" + s.app + "/check"},
 		{name: "Anteroom, signed in, check (/auth/me)", url: site + "/auth/me", cookie: s.cookie},
+		{name: "Anteroom with Redis, check (/auth/me)", url: "http://" + s.shared.site + "/auth/me", cookie: s.shared.cookie},
+		{name: "Anteroom with Redis → application", url: "http://" + s.shared.site + "/hello", cookie: s.shared.cookie},
 	}
 	for range rounds {
 		for _, t := range ts {
@@ -60,6 +62,7 @@ func (s *scene) rates(ctx context.Context) error {
 	}
 	fmt.Printf("  proxying: %.2f of the bare ReverseProxy that adds the same headers, %.2f of one that adds none\n", ratio(ts[3], ts[2]), ratio(ts[3], ts[1]))
 	fmt.Printf("  check:    %.2f of the bare handler\n", ratio(ts[5], ts[4]))
+	fmt.Printf("  session.store redis against memory: check %.2f, proxying %.2f\n", ratio(ts[6], ts[5]), ratio(ts[7], ts[3]))
 	return s.calm(ctx, ts[2], ts[3])
 }
 

@@ -18,12 +18,18 @@ import (
 
 // scene is everything under measurement, running on loopback.
 type scene struct {
-	app, proxy, site string // addresses
-	cookie           string // of a signed-in person
-	anteroom         *exec.Cmd
-	started          []*exec.Cmd
-	nextcloud        *http.Server
+	app, proxy string // addresses
+	site       string
+	cookie     string // of a signed-in person
+	anteroom   *exec.Cmd
+	shared     twin // the same with session.store: redis
+	started    []*exec.Cmd
+	nextcloud  *http.Server
+	dir        string // Redis's
 }
+
+// twin is a second Anteroom that differs in one setting.
+type twin struct{ site, cookie string }
 
 func newScene(ctx context.Context, anteroom string) (*scene, error) {
 	s := &scene{app: freeAddr(), proxy: freeAddr(), site: freeAddr()}
@@ -37,49 +43,83 @@ func newScene(ctx context.Context, anteroom string) (*scene, error) {
 	if _, err := s.start(ctx, nil, self, "proxy", s.proxy, s.app); err != nil {
 		return nil, err
 	}
-	if err := s.startAnteroom(ctx, anteroom); err != nil {
-		s.end()
-		return nil, err
-	}
-	for _, addr := range []string{s.app, s.proxy, s.site} {
+	for _, addr := range []string{s.app, s.proxy} {
 		if err := await("http://" + addr + "/"); err != nil {
 			s.end()
 			return nil, err
 		}
 	}
-	if err := s.signIn(); err != nil {
+	if err := s.startAnterooms(ctx, anteroom); err != nil {
 		s.end()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *scene) startAnteroom(ctx context.Context, anteroom string) (err error) {
+// startAnterooms starts the two Anterooms, and signs a person in at each.
+func (s *scene) startAnterooms(ctx context.Context, anteroom string) (err error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	client := demo.DefaultClients()[0]
-	_, port, _ := net.SplitHostPort(s.site)
-	public := "http://localhost:" + port
 	cloud := demo.NewNextcloud(demo.Options{})
-	cloud.AddRedirectURI(client.ID, public+"/auth/callback")
 	s.nextcloud = &http.Server{Handler: cloud}
 	go s.nextcloud.Serve(l)
+	redis := freeAddr()
+	if err := s.startRedis(ctx, redis); err != nil {
+		return err
+	}
+	if s.anteroom, err = s.startAnteroom(ctx, anteroom, cloud, l.Addr().String(), s.site); err != nil {
+		return err
+	}
+	if s.cookie, err = signIn(s.site); err != nil {
+		return err
+	}
+	s.shared.site = freeAddr()
+	if _, err = s.startAnteroom(ctx, anteroom, cloud, l.Addr().String(), s.shared.site,
+		"ANTEROOM_SESSION_STORE=redis", "ANTEROOM_SESSION_REDIS_URL=redis://"+redis, "ANTEROOM_SESSION_KEYS=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="); err != nil {
+		return err
+	}
+	s.shared.cookie, err = signIn(s.shared.site)
+	return err
+}
+
+// startRedis starts a Redis that forgets.
+func (s *scene) startRedis(ctx context.Context, addr string) (err error) {
+	if s.dir, err = os.MkdirTemp("", "bench-redis-"); err != nil {
+		return err
+	}
+	host, port, _ := net.SplitHostPort(addr)
+	if _, err := s.start(ctx, []string{}, "redis-server", "--bind", host, "--port", port, "--save", "", "--dir", s.dir); err != nil {
+		return err
+	}
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if c, err := net.Dial("tcp", addr); err == nil {
+			return c.Close()
+		}
+	}
+	return fmt.Errorf("redis-server does not listen on %s", addr)
+}
+
+func (s *scene) startAnteroom(ctx context.Context, anteroom string, cloud *demo.Nextcloud, at, site string, env ...string) (*exec.Cmd, error) {
+	client := demo.DefaultClients()[0]
+	_, port, _ := net.SplitHostPort(site)
+	public := "http://localhost:" + port
+	cloud.AddRedirectURI(client.ID, public+"/auth/callback")
 	admin := freeAddr()
-	s.anteroom, err = s.start(ctx, []string{
-		"NEXTCLOUD_BASE_URL=http://" + l.Addr().String(),
+	c, err := s.start(ctx, append([]string{
+		"NEXTCLOUD_BASE_URL=http://" + at,
 		"NEXTCLOUD_CLIENT_ID=" + client.ID, "NEXTCLOUD_CLIENT_SECRET=" + client.Secret,
 		"NEXTCLOUD_REDIRECT_URI=" + public + "/auth/callback",
 		"ANTEROOM_UPSTREAM=http://" + s.app,
-		"ANTEROOM_SERVER_LISTEN=" + s.site, "ANTEROOM_SERVER_ADMIN_LISTEN=" + admin,
-		"ANTEROOM_SERVER_HOSTS=" + s.site,
+		"ANTEROOM_SERVER_LISTEN=" + site, "ANTEROOM_SERVER_ADMIN_LISTEN=" + admin,
+		"ANTEROOM_SERVER_HOSTS=" + site,
 		"ANTEROOM_TELEMETRY_LOG_LEVEL=" + envOr("BENCH_LOG_LEVEL", "info"),
-	}, anteroom, "serve")
+	}, env...), anteroom, "serve")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return await("http://" + admin + "/readyz")
+	return c, await("http://" + admin + "/readyz")
 }
 
 func envOr(name, otherwise string) string {
@@ -119,17 +159,20 @@ func (s *scene) end() {
 	if s.nextcloud != nil {
 		s.nextcloud.Close()
 	}
+	if s.dir != "" {
+		os.RemoveAll(s.dir)
+	}
 }
 
-// signIn signs testdoc in and keeps the cookies for wrk.
-func (s *scene) signIn() error {
-	_, port, _ := net.SplitHostPort(s.site)
+// signIn signs testdoc in at a site and returns the cookies for wrk.
+func signIn(at string) (cookie string, err error) {
+	_, port, _ := net.SplitHostPort(at)
 	site := "http://localhost:" + port
 	p := person.New(map[string]string{"user": "testdoc", "password": "testdoc123"})
 	page, err := p.SignIn(site+"/hello", "localhost:"+port)
 	if err != nil || page.Status != http.StatusOK {
 		if page, err = p.SignIn(site + "/auth/login?return_to=/hello"); err != nil {
-			return fmt.Errorf("signing in: %w", err)
+			return "", fmt.Errorf("signing in: %w", err)
 		}
 	}
 	u, _ := url.Parse(site)
@@ -139,10 +182,10 @@ func (s *scene) signIn() error {
 			cookies = append(cookies, c.Name+"="+c.Value)
 		}
 	}
-	if s.cookie = strings.Join(cookies, "; "); s.cookie == "" {
-		return fmt.Errorf("signing in: ended at %s with status %d and no session", page.URL, page.Status)
+	if cookie = strings.Join(cookies, "; "); cookie == "" {
+		return "", fmt.Errorf("signing in: ended at %s with status %d and no session", page.URL, page.Status)
 	}
-	return nil
+	return cookie, nil
 }
 
 func freeAddr() string {
