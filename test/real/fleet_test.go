@@ -116,8 +116,9 @@ func (f *fleet) balancer() http.Handler {
 		Rewrite: func(p *httputil.ProxyRequest) { p.Out.Host = p.In.Host },
 		Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
 			var err error
-			for range len(f.replicas) {
-				to := f.replicas[f.next.Add(1)%uint64(len(f.replicas))]
+			first := f.next.Add(1)
+			for i := range uint64(len(f.replicas)) {
+				to := f.replicas[(first+i)%uint64(len(f.replicas))]
 				try := r.Clone(r.Context())
 				try.URL.Scheme, try.URL.Host = "http", to.Listen
 				var resp *http.Response
