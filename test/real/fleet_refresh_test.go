@@ -3,6 +3,7 @@
 package realtest
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -34,6 +35,8 @@ func refreshing(t *testing.T, f *fleet, latency time.Duration, kill func(i int))
 	people := f.signIn(clients)
 	f.nc.SetLatency(demo.Refresh, latency)
 	stop := make(chan struct{})
+	stopped := sync.OnceFunc(func() { close(stop) })
+	defer stopped()
 	before, began := f.nc.Calls(demo.Refresh), time.Now()
 	l := f.visits(people, think, stop)
 	every := min(10*time.Second, span()/3)
@@ -44,7 +47,7 @@ func refreshing(t *testing.T, f *fleet, latency time.Duration, kill func(i int))
 		}
 	}
 	refreshes, took := f.nc.Calls(demo.Refresh)-before, time.Since(began)
-	close(stop)
+	stopped()
 	time.Sleep(think + latency)
 	l.check(t)
 	if n := f.nc.Reuses(); n != 0 {
