@@ -203,7 +203,7 @@ func (h *house) giveBack(ctx context.Context, g session.Grant, why session.End) 
 	switch why {
 	case session.EndGrantDead, session.EndAtProvider:
 		return
-	case session.EndIdle, session.EndLifetime, session.EndNotAllowed:
+	case session.EndIdle, session.EndLifetime, session.EndNotAllowed, session.EndReplaced:
 		if g.Identity.Method == session.ByOIDC {
 			return
 		}

@@ -163,29 +163,41 @@ func (r *register) find(ctx context.Context, which selection) ([]session.Overvie
 	}), nil
 }
 
-// revoke ends the sessions that match, and says how many. Finding none is a failure.
+// revoke ends the sessions that match, and says how many. Finding none is a
+// failure. It lists again until nothing is left to end: a list has a limit.
 func (r *register) revoke(ctx context.Context, which selection, out io.Writer) error {
-	finding, cancel := context.WithTimeout(ctx, storeTime)
-	defer cancel()
-	found, err := r.find(finding, which)
-	if err != nil {
-		return err
+	ended, found, err := r.revokeListed(ctx, which)
+	for more := ended; err == nil && more > 0; ended += more {
+		more, _, err = r.revokeListed(ctx, which)
 	}
-	if len(found) == 0 {
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s ended, then: %w", counted(ended), err)
+	case found == 0:
 		return errors.New("no session is like that; nobody was signed out")
 	}
-	ended := 0
-	for _, o := range found {
+	_, err = fmt.Fprintf(out, "%s ended.\n", counted(ended))
+	return err
+}
+
+// revokeListed ends what one list shows.
+func (r *register) revokeListed(ctx context.Context, which selection) (ended, found int, err error) {
+	finding, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	list, err := r.find(finding, which)
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, o := range list {
 		first, err := r.end(ctx, o)
 		if err != nil {
-			return fmt.Errorf("ending sessions: %d of %d ended, then: %w", ended, len(found), err)
+			return ended, len(list), fmt.Errorf("ending sessions: %w", err)
 		}
 		if first {
 			ended++
 		}
 	}
-	_, err = fmt.Fprintf(out, "%s ended.\n", counted(ended))
-	return err
+	return ended, len(list), nil
 }
 
 func (r *register) end(ctx context.Context, o session.Overview) (bool, error) {

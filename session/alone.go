@@ -25,7 +25,7 @@ func (a *alone) Begin(ctx context.Context, key string, s Saved, ttl time.Duratio
 	return a.Put(ctx, key, s.Value, ttl)
 }
 
-func (a *alone) Save(ctx context.Context, key string, s Saved, ttl time.Duration) (saved, found bool, err error) {
+func (a *alone) Save(ctx context.Context, key string, s Saved, ttl time.Duration, _ string) (saved, found bool, err error) {
 	err = a.Put(ctx, key, s.Value, ttl)
 	return err == nil, true, err
 }

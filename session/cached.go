@@ -20,6 +20,7 @@ const (
 // trust is what is known of the connection on which changes are heard.
 type trust struct {
 	epoch atomic.Uint64 // which connection it is; 0: there is none
+	since atomic.Int64  // when it began, in Unix nanoseconds
 	alive atomic.Int64  // when it was last seen to work, in Unix nanoseconds
 	last  uint64        // the last epoch; touched by the watcher alone
 }
@@ -31,7 +32,9 @@ type watcher struct{ m *Manager }
 func (w watcher) Connected() {
 	m := w.m
 	m.trust.last++
-	m.trust.alive.Store(m.o.Now().UnixNano())
+	now := m.o.Now().UnixNano()
+	m.trust.alive.Store(now)
+	m.trust.since.Store(now)
 	m.trust.epoch.Store(m.trust.last)
 	m.metrics.heard.Set(1)
 	m.spawn(m.resync)
@@ -60,7 +63,9 @@ func (w watcher) Heard(n Note) {
 	m := w.m
 	m.loading.Lock()
 	if f := m.loads[n.Key]; f != nil {
-		f.dirty = true
+		if f.dirty = true; n.Why != "" {
+			f.end = &n
+		}
 	}
 	m.loading.Unlock()
 	v, ok := m.known.Load(n.Key)
@@ -118,6 +123,7 @@ type reading struct {
 	done  chan struct{}
 	err   error // once done is closed
 	dirty bool  // guarded by Manager.loading: something changed meanwhile
+	end   *Note // guarded by Manager.loading: it ended meanwhile
 	l     *live // once done is closed, of a session that was not known; nil: there is none
 }
 
@@ -185,7 +191,7 @@ func (m *Manager) reread(ctx context.Context, l *live) error {
 	case saved.Version < now: // the store lost what it was told
 		l.unsaved()
 		m.writeSoon(l)
-	case saved.Version > now:
+	case saved.Version > now || l.refused.Swap(false):
 		rec, err := m.open(l.secret, saved)
 		if err != nil {
 			m.o.Log.Warn("session record is unreadable", "error", err)
@@ -202,8 +208,8 @@ func (m *Manager) reread(ctx context.Context, l *live) error {
 // take makes a record that somebody else wrote the session's present state.
 func (m *Manager) take(l *live, rec *record) {
 	next := &Session{record: *rec, live: l}
-	before := l.advance(next)
-	if before == nil { // not newer after all
+	before := l.advance(next, true)
+	if before == nil { // older than what came meanwhile
 		return
 	}
 	l.saved(next, rec.Seen)
@@ -217,6 +223,9 @@ func (m *Manager) find(ctx context.Context, token string) (*live, error) {
 	key := keyOf(token)
 	if l, ok := m.known.Load(key); ok {
 		return l.(*live), nil
+	}
+	if _, dead := m.graves.Load(key); dead {
+		return nil, ErrNone
 	}
 	f := m.startLoading(ctx, key, secretOf(token))
 	if err := f.wait(ctx, false); err != nil {
@@ -281,9 +290,12 @@ func (m *Manager) load(ctx context.Context, key string, secret recordSecret, f *
 	l.epoch.Store(epoch)
 	known, _ := m.known.LoadOrStore(key, l)
 	m.loading.Lock()
-	dirty := f.dirty
+	dirty, end := f.dirty, f.end
 	m.loading.Unlock()
-	if l = known.(*live); dirty {
+	switch l = known.(*live); {
+	case end != nil:
+		m.endedElsewhere(l, *end)
+	case dirty:
 		l.stale.Store(true)
 		return l, m.reread(ctx, l)
 	}

@@ -44,6 +44,9 @@ func (m *Manager) inTime(ctx context.Context, l *live, now time.Time) error {
 // endIdle ends a session that nobody used for too long on any replica. If
 // somebody did, it goes on.
 func (m *Manager) endIdle(ctx context.Context, l *live, now time.Time) error {
+	if m.trust.epoch.Load() > 1 && now.UnixNano()-m.trust.since.Load() < int64(min(settling, m.cfg.IdleTimeout/4)) {
+		return fmt.Errorf("%w: the store has just come back, and others may still have to tell of a use", ErrUnavailable)
+	}
 	limit := now.Add(-m.cfg.IdleTimeout)
 	l.asking.Store(true)
 	defer l.asking.Store(false)
@@ -52,7 +55,7 @@ func (m *Manager) endIdle(ctx context.Context, l *live, now time.Time) error {
 	case err != nil:
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	case ended:
-		l.end(nil) // unless the store's word of it was here first
+		l.end(nil, now) // unless the store's word of it was here first
 		m.metrics.ended.WithLabelValues(string(EndIdle)).Inc()
 		m.tellOf(l, EndIdle)
 		return ErrNone
@@ -65,6 +68,10 @@ func (m *Manager) endIdle(ctx context.Context, l *live, now time.Time) error {
 	}
 	return nil
 }
+
+// settling is how long after the store was away nobody is ended for idleness:
+// uses elsewhere are being written down.
+const settling = 5 * time.Second
 
 // over reports whether a session's time is up, and by which clock.
 func (m *Manager) over(l *live, now time.Time) (End, bool) {
@@ -79,8 +86,9 @@ func (m *Manager) over(l *live, now time.Time) (End, bool) {
 }
 
 // carried finds every session whose cookie a request brings along, whatever
-// Load would say of it. Several come only where somebody planted one.
-func (m *Manager) carried(r *http.Request) (found []*live, err error) {
+// Load would say of it, and the keys of those that could not be read, with the
+// reason. Several come only where somebody planted one.
+func (m *Manager) carried(r *http.Request) (found []*live, unread []string, err error) {
 	for _, token := range m.o.Cookies.All(r, m.o.Cookies.Name("")) {
 		if len(token) != tokenLen(32) {
 			continue
@@ -88,23 +96,35 @@ func (m *Manager) carried(r *http.Request) (found []*live, err error) {
 		l, e := m.find(WithJar(r.Context(), nil, r), token)
 		switch {
 		case e == nil:
+			m.freshen(r.Context(), l)
 			found = append(found, l)
 		case !errors.Is(e, ErrNone):
-			err = e
+			unread, err = append(unread, keyOf(token)), e
 		}
 	}
-	return found, err
+	return found, unread, err
+}
+
+// freshen brings a session up to date if it can be done soon: what is given
+// back at its end should be its last tokens.
+func (m *Manager) freshen(ctx context.Context, l *live) {
+	if !m.alone && !l.ended.Load() && !m.current(l, m.o.Now()) {
+		_ = m.startReading(l).wait(ctx, true)
+	}
 }
 
 // End ends every session that the request's cookies open, also one that Load
 // would not give at the moment: the records, the cookies, and every stream that
 // runs under them, on all replicas. It returns the last grants, waiting for a
 // renewal under way until ctx is done, so that no token is left that nobody
-// knows of. An error means that a session may live on: the store did not
-// answer, and will be told once it does.
+// knows of. An error means that a session may live on elsewhere: the store did
+// not answer, and will be told once it does. This process refuses it from now
+// on; the cookie stays with the browser, which can ask again.
 func (m *Manager) End(ctx context.Context, w http.ResponseWriter, r *http.Request, why End) ([]Grant, error) {
-	m.o.Cookies.Clear(w, m.o.Cookies.Name(""))
-	found, err := m.carried(r)
+	found, unread, err := m.carried(r)
+	for _, key := range unread {
+		m.bury(key, why)
+	}
 	var grants []Grant
 	for _, l := range found {
 		if e := m.end(WithJar(r.Context(), w, r), l, why); e != nil {
@@ -112,6 +132,9 @@ func (m *Manager) End(ctx context.Context, w http.ResponseWriter, r *http.Reques
 		}
 		l.settle(ctx)
 		grants = append(grants, l.current.Load().Grant())
+	}
+	if err == nil {
+		m.o.Cookies.Clear(w, m.o.Cookies.Name(""))
 	}
 	return grants, err
 }
@@ -124,7 +147,7 @@ func (m *Manager) end(ctx context.Context, l *live, why End) error {
 }
 
 func (m *Manager) endFirst(ctx context.Context, l *live, why End) (first bool, err error) {
-	if first = l.end(&Ended{Why: why}); first {
+	if first = l.end(&Ended{Why: why}, m.o.Now()); first {
 		m.metrics.ended.WithLabelValues(string(why)).Inc()
 	}
 	e := l.untold()
@@ -158,11 +181,21 @@ func (m *Manager) tellOf(l *live, why End) {
 	m.giveBackOf(l, why)
 }
 
-// tellEnd repeats to the store what it did not hear before.
-func (m *Manager) tellEnd(l *live) {
+// replace ends the session that a new one takes the place of.
+func (m *Manager) replace(ctx context.Context, l *live) {
+	if first, _ := m.endFirst(ctx, l, EndReplaced); first {
+		m.giveBackOf(l, EndReplaced)
+	}
+}
+
+// tellEnd tells the store of an end that it did not hear before, or again.
+func (m *Manager) tellEnd(l *live, again bool) {
 	e := l.untold()
-	if e == nil {
+	switch {
+	case e == nil && !again:
 		return
+	case e == nil:
+		e = &Ended{Why: EndGone}
 	}
 	ctx, cancel := m.storeTime()
 	defer cancel()
@@ -174,7 +207,7 @@ func (m *Manager) tellEnd(l *live) {
 // vanished ends a session that the store has no more: it ended elsewhere, or
 // its time was up.
 func (m *Manager) vanished(l *live) {
-	if l.end(nil) {
+	if l.end(nil, m.o.Now()) {
 		m.metrics.ended.WithLabelValues(string(EndGone)).Inc()
 	}
 }
@@ -182,7 +215,8 @@ func (m *Manager) vanished(l *live) {
 // endedElsewhere ends a session that another replica, or the command line,
 // has ended.
 func (m *Manager) endedElsewhere(l *live, n Note) {
-	if !l.end(nil) {
+	stale := !m.current(l, m.o.Now())
+	if !l.end(nil, m.o.Now()) {
 		return
 	}
 	if !l.asking.Load() {
@@ -191,6 +225,9 @@ func (m *Manager) endedElsewhere(l *live, n Note) {
 	}
 	if n.Orphaned {
 		m.spawn(func() {
+			if stale { // who knows the last tokens goes first
+				pause(m.serving, patience)
+			}
 			ctx, cancel := m.storeTime()
 			defer cancel()
 			if first, err := m.st.Once(ctx, "give back "+l.key, time.Hour); err == nil && first {
@@ -215,4 +252,42 @@ func (m *Manager) giveBack(g Grant, why End) {
 	if m.o.GiveBack != nil {
 		m.spawn(func() { m.o.GiveBack(m.ctx, g, why) })
 	}
+}
+
+// pause waits, or until ctx is done.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// grave is the end of a session whose record could not be read: the store is
+// told of it as soon as it answers, and until then nobody is let in by it here.
+type grave struct {
+	end Ended
+	dug time.Time
+}
+
+// bury ends a session of which only the key is known.
+func (m *Manager) bury(key string, why End) {
+	if !m.alone {
+		m.graves.Store(key, &grave{Ended{Why: why, Orphaned: true}, m.o.Now()})
+	}
+}
+
+// tellGraves tells the store of the sessions that ended while it was away.
+func (m *Manager) tellGraves(ctx context.Context) {
+	m.graves.Range(func(key, v any) bool {
+		g := v.(*grave)
+		once, cancel := context.WithTimeout(ctx, readTime)
+		defer cancel()
+		_, err := m.st.End(once, key.(string), g.end)
+		if err == nil || m.o.Now().Sub(g.dug) > m.cfg.Lifetime {
+			m.graves.Delete(key)
+		}
+		return err == nil
+	})
 }

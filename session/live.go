@@ -21,6 +21,7 @@ type live struct {
 	doubt   atomic.Uint64           // the version whose refresh token may have been taken
 
 	epoch     atomic.Uint64 // the connection since which every change was heard
+	refused   atomic.Bool   // the store has another state of the same version
 	stale     atomic.Bool   // a change was heard and not yet read
 	confirmed atomic.Int64  // when it was read, or known to be as the store has it, in Unix nanoseconds
 	changed   chan struct{} // holds one: stale was set, or it ended
@@ -31,9 +32,18 @@ type live struct {
 	streams  *stream   // guarded by mu: list of what to stop when the session ends
 	renewing *renewal  // guarded by mu: nil when none is under way
 	reading  *reading  // guarded by mu: nil when none is under way
-	savedAt  time.Time // guarded by mu: zero when the store lacks the newest state
+	savedAt  time.Time // guarded by mu: when the store was last written; zero when it lacks the newest state
 	savedAs  *Session  // guarded by mu
 	toEnd    *Ended    // guarded by mu: the store is still to be told of the end
+	endedAt  time.Time // guarded by mu
+	claimed  lostClaim // guarded by mu
+}
+
+// lostClaim is a claim that the store may have granted without our hearing of
+// it. Nothing was presented under it, and only its owner can take it up again.
+type lostClaim struct {
+	owner   string
+	version uint64
 }
 
 // stream is one request that goes on: a node in a doubly linked list, so that
@@ -73,16 +83,36 @@ func (l *live) poke() {
 	}
 }
 
-// advance makes a newer version the present state. It returns what was before,
-// or nil if next is not newer.
-func (l *live) advance(next *Session) (before *Session) {
+// advance makes a newer version the present state, or another of the same
+// version where that is wanted. It returns what was before, or nil if next is
+// older.
+func (l *live) advance(next *Session, orEqual bool) (before *Session) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if before = l.current.Load(); before.Version >= next.Version {
+	before = l.current.Load()
+	if before.Version > next.Version || before.Version == next.Version && !orEqual {
 		return nil
 	}
 	l.current.Store(next)
 	return before
+}
+
+// owner is the name to claim a renewal of this version by: that of a claim
+// whose answer was lost, or a new one.
+func (l *live) owner(version uint64) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.claimed.owner == "" || l.claimed.version != version {
+		l.claimed = lostClaim{newToken(12), version}
+	}
+	return l.claimed.owner
+}
+
+// spent forgets the name: the token is presented under it, which is done once.
+func (l *live) spent() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.claimed = lostClaim{}
 }
 
 // cutIfChanged stops the streams of a person whose groups changed: their door
@@ -93,12 +123,13 @@ func (l *live) cutIfChanged(before, now *Session) {
 	}
 }
 
-// Attach has stop called when the session ends, until detach is called. If it
-// has ended already, stop is called at once. Neither may block.
+// Attach has stop called when the session ends, or its person's groups change,
+// until detach is called; at once, if that has happened already. Neither may
+// block.
 func (s *Session) Attach(stop func()) (detach func()) {
 	l, n := s.live, &stream{stop: stop}
 	l.mu.Lock()
-	if l.ended.Load() {
+	if l.ended.Load() || !slices.Equal(l.current.Load().Identity.Groups, s.Identity.Groups) {
 		l.mu.Unlock()
 		stop()
 		return func() {}
@@ -129,13 +160,13 @@ func (l *live) detach(n *stream) {
 
 // end marks the session as ended and stops its streams. e is what the store is
 // still to be told, nil if it knows. It reports false if that was done before.
-func (l *live) end(e *Ended) bool {
+func (l *live) end(e *Ended, now time.Time) bool {
 	l.mu.Lock()
 	if l.ended.Swap(true) {
 		l.mu.Unlock()
 		return false
 	}
-	l.toEnd = e
+	l.toEnd, l.endedAt = e, now
 	l.mu.Unlock()
 	l.poke()
 	l.cut()
@@ -147,6 +178,13 @@ func (l *live) untold() *Ended {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.toEnd
+}
+
+// endedSince reports whether the session ended after a time.
+func (l *live) endedSince(t time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.endedAt.After(t)
 }
 
 func (l *live) told() {
@@ -195,6 +233,13 @@ func (l *live) saveDue(now time.Time, every time.Duration) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return !l.ended.Load() && (now.Sub(l.savedAt) >= every || l.savedAs != l.current.Load())
+}
+
+// unseen reports whether the session was used since the store was written.
+func (l *live) unseen() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lastSeen().After(l.savedAt)
 }
 
 // unwritten reports whether the store lacks the newest state.

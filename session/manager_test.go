@@ -474,6 +474,22 @@ func TestSignOutDuringRenewal(t *testing.T) {
 	})
 }
 
+// TestGroupsChangedBeforeAttach: the stream was let in by groups that are gone.
+func TestGroupsChangedBeforeAttach(t *testing.T) {
+	each(t, config, func(s *site) {
+		got := s.signIn()
+		s.p.set(func() { s.p.groups = []string{"others"} })
+		time.Sleep(14 * time.Minute)
+		s.want(nil)
+		time.Sleep(2 * time.Second)
+		stopped := false
+		got.Attach(func() { stopped = true })
+		if !stopped {
+			s.Error("Attach with groups that are gone did not stop at once")
+		}
+	})
+}
+
 // TestGroupsChangedCutsStreams: a stream's door may be closed to the person now.
 func TestGroupsChangedCutsStreams(t *testing.T) {
 	each(t, config, func(s *site) {

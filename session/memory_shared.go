@@ -70,10 +70,10 @@ func (m *Memory) Begin(_ context.Context, key string, s Saved, ttl time.Duration
 }
 
 // Save implements Shared.
-func (m *Memory) Save(_ context.Context, key string, next Saved, ttl time.Duration) (saved, found bool, err error) {
+func (m *Memory) Save(_ context.Context, key string, next Saved, ttl time.Duration, owner string) (saved, found bool, err error) {
 	m.mu.Lock()
 	s := m.session(key)
-	if s == nil || s.saved.Version >= next.Version {
+	if s == nil || s.saved.Version >= next.Version || owner != "" && s.owner != owner {
 		again := s != nil && s.same(next)
 		m.mu.Unlock()
 		return again, s != nil, nil

@@ -84,11 +84,11 @@ func (l *line) Begin(ctx context.Context, key string, s session.Saved, ttl time.
 	return l.Shared.Begin(ctx, key, s, ttl, names, ends)
 }
 
-func (l *line) Save(ctx context.Context, key string, s session.Saved, ttl time.Duration) (bool, bool, error) {
+func (l *line) Save(ctx context.Context, key string, s session.Saved, ttl time.Duration, owner string) (bool, bool, error) {
 	if err := l.ok(ctx); err != nil {
 		return false, false, err
 	}
-	return l.Shared.Save(ctx, key, s, ttl)
+	return l.Shared.Save(ctx, key, s, ttl, owner)
 }
 
 func (l *line) Touch(ctx context.Context, key string, seen time.Time, ttl time.Duration) (bool, error) {

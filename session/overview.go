@@ -195,6 +195,7 @@ func (m *Manager) endThose(ctx context.Context, text string, why End, match func
 func (m *Manager) endOne(ctx context.Context, o Overview, why End) (first bool, err error) {
 	if v, ok := m.known.Load(o.key); ok {
 		l := v.(*live)
+		m.freshen(ctx, l)
 		first, err = m.endFirst(ctx, l, why)
 		if first {
 			m.tellOf(l, why)

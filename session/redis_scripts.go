@@ -68,11 +68,12 @@ return redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. string.format('%.0f', now), '
 	// Again: sees its own value there and says so, touching nothing, for
 	// somebody may hold the next claim already.
 	saveScript = newRedisScript(`
-local c = redis.call('HMGET', KEYS[1], 'v', 'd', 't')
+local c = redis.call('HMGET', KEYS[1], 'v', 'd', 't', 'lo')
 if not c[1] then return 0 end
 local have, next = tonumber(c[1]), tonumber(ARGV[1])
 if have == next and c[2] == ARGV[2] then return 2 end
 if have >= next then return 1 end
+if ARGV[7] ~= '' and c[4] ~= ARGV[7] then return 1 end
 local seen = tonumber(ARGV[3]) > tonumber(c[3]) and ARGV[3] or c[3]
 redis.call('HSET', KEYS[1], 'v', ARGV[1], 'd', ARGV[2], 't', seen)
 redis.call('HDEL', KEYS[1], 'lo', 'lx', 'sp')

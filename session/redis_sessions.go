@@ -96,14 +96,14 @@ func (r *Redis) unbegin(key string, value []byte) {
 }
 
 // Save implements Shared.
-func (r *Redis) Save(ctx context.Context, key string, s Saved, ttl time.Duration) (saved, found bool, err error) {
+func (r *Redis) Save(ctx context.Context, key string, s Saved, ttl time.Duration, owner string) (saved, found bool, err error) {
 	version, err := redisVersion(s.Version)
 	if err != nil {
 		return false, false, fmt.Errorf("redis: save: %w", err)
 	}
 	note := Note{Key: key, Version: s.Version}.text()
 	n, err := redisAsk(ctx, r, "save", func(ctx context.Context) (int64, error) {
-		return r.number(ctx, saveScript, r.sessionKey(key), version, s.Value, s.Seen.UnixMilli(), redisMS(ttl), r.changes(), note)
+		return r.number(ctx, saveScript, r.sessionKey(key), version, s.Value, s.Seen.UnixMilli(), redisMS(ttl), r.changes(), note, owner)
 	})
 	return n == 2, n != 0, err
 }

@@ -164,10 +164,9 @@ func (m *Manager) startRenewal(l *live, now time.Time) *renewal {
 func (m *Manager) renew(l *live) {
 	ctx, cancel := context.WithTimeout(m.ctx, renewTimeout)
 	defer cancel()
-	owner := newToken(12)
 	for {
 		s := l.current.Load()
-		spend := m.spends(s)
+		owner, spend := l.owner(s.Version), m.spends(s)
 		answer, err := m.claim(ctx, l, s, owner, spend)
 		switch {
 		case err != nil:
@@ -183,7 +182,11 @@ func (m *Manager) renew(l *live) {
 			m.inDoubt(l, s)
 			return
 		}
-		if m.follow(ctx, l, s, answer.Wait) {
+		wait := answer.Wait
+		if answer.Outcome == ClaimChanged {
+			wait = time.Second // its news should be here by now
+		}
+		if m.follow(ctx, l, s, wait) {
 			return
 		}
 	}
@@ -199,6 +202,9 @@ func (m *Manager) follow(ctx context.Context, l *live, s *Session, wait time.Dur
 		}
 	}
 	switch {
+	case err == nil && l.unwritten(): // the store lost what it was told, and is being told again
+		err = errors.New("the store has an older state of the session")
+		fallthrough
 	case err != nil:
 		m.renewalFailed(l, "store", err)
 		return true
@@ -240,6 +246,8 @@ func (m *Manager) waitFor(ctx context.Context, l *live, most time.Duration) erro
 	select {
 	case <-l.changed:
 	case <-t.C:
+	case <-m.serving.Done():
+		return errClosed
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -251,44 +259,52 @@ func (m *Manager) waitFor(ctx context.Context, l *live, most time.Duration) erro
 func (m *Manager) renewClaimed(ctx context.Context, l *live, before *Session, owner string, spend bool) {
 	stop := m.keepHold(l, owner)
 	began := m.o.Now()
-	g, err := m.ask(ctx, before, spend)
-	if errors.Is(err, ErrGrantDead) && !spend && before.Tokens.Refresh != "" {
-		// The access token died before its time; that is for the refresh token to say.
-		if answer, e := m.claim(ctx, l, before, owner, true); e == nil && answer.Outcome == ClaimYours {
-			spend = true
-			g, err = m.ask(ctx, before, true)
-		}
-	}
+	g, spend, err := m.ask(ctx, l, before, owner, spend)
 	m.took(m.o.Now().Sub(began))
 	stop()
-	if !m.adopt(l, before, g, err) {
-		m.release(l, owner, errors.Is(err, ErrInDoubt))
+	kept := m.adopt(l, before, g, err, owner)
+	if kept != adopted {
+		m.release(l, owner, spend && (err == nil || errors.Is(err, ErrInDoubt)))
 	}
+	mine := l.current.Load()
 	switch {
 	case errors.Is(err, ErrGrantDead):
-		m.endByProvider(l, EndGrantDead)
+		m.endByProvider(l, mine, EndGrantDead)
 	case errors.Is(err, ErrNotAllowed):
-		m.endByProvider(l, EndNotAllowed)
+		m.endByProvider(l, mine, EndNotAllowed)
 	case errors.Is(err, ErrInDoubt):
 		m.o.Log.Warn("provider did not say whether it renewed; the session goes on within its grace", "who", before.Who(), "error", err)
 		m.inDoubt(l, before)
 	case err != nil:
 		m.renewalFailed(l, "unavailable", err)
+	case kept == notWritten:
+		m.renewalFailed(l, "store", errors.New("what the provider said could not be written down"))
 	default:
 		m.renewalDone(l)
 	}
 }
 
-// ask asks the provider: for new tokens, or only who the person is.
-func (m *Manager) ask(ctx context.Context, s *Session, spend bool) (Grant, error) {
+// ask asks the provider: for new tokens, or only who the person is. Where the
+// access token turns out to be dead before its time, it is for the refresh
+// token to say what that means, if it is ours to present.
+func (m *Manager) ask(ctx context.Context, l *live, s *Session, owner string, spend bool) (_ Grant, spent bool, err error) {
 	g := s.Grant()
-	if spend {
-		return m.o.Renewer.Renew(ctx, g)
+	if !spend {
+		g.Tokens.Refresh = ""
+		g, err = m.o.Renewer.Renew(ctx, g)
+		g.Tokens = s.Tokens
+		if !errors.Is(err, ErrGrantDead) || s.Tokens.Refresh == "" {
+			return g, false, err
+		}
+		if answer, e := m.claim(ctx, l, s, owner, true); e != nil || answer.Outcome != ClaimYours {
+			l.stale.Store(true)
+			return g, false, fmt.Errorf("the access token is dead, and the refresh token not ours to present: %w", errors.Join(e, ErrUnavailable))
+		}
+		g = s.Grant()
 	}
-	g.Tokens.Refresh = ""
-	next, err := m.o.Renewer.Renew(ctx, g)
-	next.Tokens = s.Tokens
-	return next, err
+	l.spent()
+	g, err = m.o.Renewer.Renew(ctx, g)
+	return g, true, err
 }
 
 // keepHold extends a claim until stop is called.
@@ -315,13 +331,24 @@ func (m *Manager) release(l *live, owner string, spent bool) {
 	}
 }
 
-// adopt makes a renewed grant the session's present state and stores it, if
-// there is anything new in it. Only if the provider has confirmed the person
-// does its word hold for longer: new tokens alone prove nothing.
-func (m *Manager) adopt(l *live, before *Session, g Grant, err error) bool {
+// adoption says what became of an answer; a closed set.
+type adoption int
+
+const (
+	nothingNew adoption = iota // there was nothing in it
+	notWritten                 // it holds here alone, until the provider is asked again
+	adopted                    // it is the session's state, or will be once the store can be told
+)
+
+// adopt makes what the provider said the session's present state. Only if it
+// has confirmed the person does its word hold for longer: new tokens alone
+// prove nothing. New tokens are stored however long it takes; an answer
+// without counts elsewhere only if it is written down under its own claim, for
+// somebody else's new tokens must not give way to it.
+func (m *Manager) adopt(l *live, before *Session, g Grant, err error, owner string) adoption {
 	rotated := g.Tokens.Access != "" && g.Tokens != before.Tokens
 	if err != nil && !rotated {
-		return false
+		return nothingNew
 	}
 	g.Identity.SessionID, g.Identity.AuthTime = before.Identity.SessionID, before.Identity.AuthTime
 	if g.Identity.Subject != before.Identity.Subject {
@@ -334,19 +361,44 @@ func (m *Manager) adopt(l *live, before *Session, g Grant, err error) bool {
 	if err == nil {
 		next.Asked, next.Until = now, holdsUntil(g.Tokens, now)
 	}
-	if l.advance(next) == nil {
-		return false
-	}
-	l.cutIfChanged(before, next)
 	ctx, cancel := m.storeTime()
 	defer cancel()
+	if !rotated && !m.alone {
+		return m.adoptAnswer(ctx, l, before, next, owner)
+	}
+	if l.advance(next, false) == nil {
+		return nothingNew
+	}
+	l.cutIfChanged(before, next)
 	if err := m.save(ctx, l, now); err != nil && !errors.Is(err, errNoJar) {
 		m.o.Log.Warn("renewed session not saved; will try again", "who", next.Who(), "error", err)
 	}
 	if l.ended.Load() && rotated { // it ended meanwhile: nobody will use these
 		m.giveBack(next.Grant(), EndRevoked)
 	}
-	return true
+	return adopted
+}
+
+// adoptAnswer adopts an answer without new tokens.
+func (m *Manager) adoptAnswer(ctx context.Context, l *live, before, next *Session, owner string) adoption {
+	now, kept := m.o.Now(), adopted
+	rec := next.record
+	rec.Seen = l.lastSeen()
+	saved, found, err := m.put(ctx, l, rec, m.ttl(&rec, now), owner)
+	switch {
+	case err == nil && !found:
+		m.vanished(l)
+		return nothingNew
+	case err != nil || !saved:
+		l.stale.Store(true)
+		next.Version, kept = before.Version, notWritten
+	}
+	if l.current.Load() != before || l.advance(next, true) == nil {
+		return nothingNew
+	}
+	l.saved(next, now)
+	l.cutIfChanged(before, next)
+	return kept
 }
 
 // holdsUntil is how long what a provider says now of a person holds: as long
@@ -383,9 +435,15 @@ func (m *Manager) inDoubt(l *live, s *Session) {
 	m.metrics.renewed.WithLabelValues("in_doubt").Inc()
 }
 
-func (m *Manager) endByProvider(l *live, why End) {
-	m.metrics.renewed.WithLabelValues(string(why)).Inc()
+// endByProvider ends a session whose grant is dead, or whose person may not
+// enter, unless somebody has meanwhile got new tokens for it.
+func (m *Manager) endByProvider(l *live, mine *Session, why End) {
 	ctx, cancel := m.storeTime()
 	defer cancel()
+	if !m.alone && m.reread(ctx, l) == nil && l.current.Load().Version > mine.Version {
+		m.metrics.renewed.WithLabelValues("elsewhere").Inc()
+		return
+	}
+	m.metrics.renewed.WithLabelValues(string(why)).Inc()
 	m.endOf(ctx, l, why)
 }

@@ -25,6 +25,7 @@ type rotating struct {
 	reuses  int             // guarded by mu
 	fault   error           // guarded by mu: instead of an answer; the token is taken all the same
 	refused error           // guarded by mu: instead of an answer; the token is not taken
+	asked   func() error    // guarded by mu: instead of an answer to who it is
 }
 
 func (p *rotating) Renew(ctx context.Context, g session.Grant) (session.Grant, error) {
@@ -42,6 +43,9 @@ func (p *rotating) Renew(ctx context.Context, g session.Grant) (session.Grant, e
 		return g, p.refused
 	}
 	token := g.Tokens.Refresh.Reveal()
+	if token == "" && p.asked != nil {
+		return g, p.asked()
+	}
 	if token == "" {
 		return g, nil // only asked who it is
 	}
@@ -83,8 +87,9 @@ type fleet struct {
 	ms    []*session.Manager
 	b     *browser
 
-	mu   sync.Mutex
-	back []session.End // guarded by mu: why grants were given back
+	mu     sync.Mutex
+	back   []session.End // guarded by mu: why grants were given back
+	tokens []string      // guarded by mu: their access tokens
 }
 
 func newFleet(t *testing.T, n int, cfg session.Config) *fleet {
@@ -94,10 +99,10 @@ func newFleet(t *testing.T, n int, cfg session.Config) *fleet {
 		l := &line{Shared: store}
 		m := session.New(cfg, session.Options{
 			Store: l, Codec: codec, Cookies: session.NewCookies(cfg.Cookie, false), Renewer: f.p, Log: slog.New(slog.DiscardHandler),
-			GiveBack: func(_ context.Context, _ session.Grant, why session.End) {
+			GiveBack: func(_ context.Context, g session.Grant, why session.End) {
 				f.mu.Lock()
 				defer f.mu.Unlock()
-				f.back = append(f.back, why)
+				f.back, f.tokens = append(f.back, why), append(f.tokens, g.Tokens.Access.Reveal())
 			},
 		})
 		ctx, cancel := context.WithCancel(context.Background())

@@ -85,8 +85,11 @@ func (m *Manager) save(ctx context.Context, l *live, now time.Time) error {
 	return nil
 }
 
+// ttl is for how long a store keeps a session without hearing of it: for as
+// long as it may be in use. That it is idle is judged by its last use; a store
+// that is away hears of none, and is not to forget it for that.
 func (m *Manager) ttl(rec *record, now time.Time) time.Duration {
-	return min(rec.Created.Add(m.cfg.Lifetime).Sub(now), m.cfg.IdleTimeout+m.touchEvery())
+	return min(rec.Created.Add(m.cfg.Lifetime).Sub(now), m.cfg.IdleTimeout+m.touchEvery()+m.cfg.Grace)
 }
 
 // write is save's word to the store. A newer version there is read instead.
@@ -94,37 +97,76 @@ func (m *Manager) write(ctx context.Context, l *live, s *Session, rec record, tt
 	if !m.alone && !l.unwritten() {
 		return m.st.Touch(ctx, l.key, rec.Seen, ttl)
 	}
-	saved, found, err := m.put(ctx, l, rec, ttl)
+	saved, found, err := m.put(ctx, l, rec, ttl, "")
 	if errors.Is(err, ErrTooLarge) && rec.Tokens.ID != "" {
 		rec.Tokens.ID = "" // only a hint for signing out at the provider
-		saved, found, err = m.put(ctx, l, rec, ttl)
+		saved, found, err = m.put(ctx, l, rec, ttl, "")
 	}
 	if err == nil && found && !saved && l.current.Load() == s {
-		l.stale.Store(true) // somebody wrote a newer one, or this one
+		l.refused.Store(true) // somebody wrote a newer one, or another of this version
+		l.stale.Store(true)
 	}
 	return found, err
 }
 
-func (m *Manager) put(ctx context.Context, l *live, rec record, ttl time.Duration) (saved, found bool, err error) {
+func (m *Manager) put(ctx context.Context, l *live, rec record, ttl time.Duration, owner string) (saved, found bool, err error) {
 	v, err := m.seal(l, &rec)
 	if err != nil {
 		return false, true, err
 	}
-	return m.st.Save(ctx, l.key, v, ttl)
+	return m.st.Save(ctx, l.key, v, ttl, owner)
 }
 
-// resync tells a store that is back what it could not be told: ends first, then
-// changes.
+// retold is for how long after an end the store is told of it again when it
+// comes back: a failover may have lost what it confirmed.
+const retold = 10 * time.Minute
+
+// resync tells a store that is back what it could not be told, and what it may
+// have lost: ends first, then changes and uses. Sessions with streams are read,
+// for they may have ended meanwhile.
 func (m *Manager) resync() {
+	m.tellGraves(m.ctx)
+	since := m.o.Now().Add(-retold)
+	m.known.Range(func(_, v any) bool {
+		if l := v.(*live); l.ended.Load() {
+			m.tellEnd(l, l.endedSince(since))
+		}
+		return m.ctx.Err() == nil
+	})
 	m.known.Range(func(_, v any) bool {
 		l := v.(*live)
 		switch {
 		case l.ended.Load():
-			m.tellEnd(l)
-		case l.unwritten():
+		case l.hasStreams():
+			m.startReading(l)
+			fallthrough
+		case l.unwritten(), l.unseen():
 			m.writeSoon(l)
 		}
 		return m.ctx.Err() == nil
+	})
+}
+
+// settleAll tells the store, before the program stops, what it has not heard.
+func (m *Manager) settleAll(ctx context.Context) {
+	if m.alone {
+		return
+	}
+	m.tellGraves(ctx)
+	m.known.Range(func(_, v any) bool {
+		l := v.(*live)
+		switch {
+		case l.ended.Load():
+			m.tellEnd(l, false)
+		case l.unwritten(), l.unseen():
+			once, cancel := context.WithTimeout(ctx, readTime)
+			defer cancel()
+			if err := m.save(once, l, m.o.Now()); err != nil {
+				m.o.Log.Warn("session not saved before stopping", "error", err)
+				return false // the store is away; the others would fare no better
+			}
+		}
+		return ctx.Err() == nil
 	})
 }
 

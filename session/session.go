@@ -59,6 +59,7 @@ type Manager struct {
 	latency atomic.Int64 // of the provider's renewals, a moving average in nanoseconds
 
 	known   sync.Map // store key → *live: the sessions this process has seen lately
+	graves  sync.Map // store key → *grave: ends of sessions that could not be read
 	loading sync.Mutex
 	loads   map[string]*reading // guarded by loading: sessions being read for the first time
 
@@ -66,7 +67,9 @@ type Manager struct {
 	stop    context.CancelFunc
 	tasks   sync.WaitGroup
 	closing sync.Mutex
-	closed  bool // guarded by closing
+	closed  bool            // guarded by closing
+	serving context.Context // done once Close begins
+	retire  context.CancelFunc
 }
 
 // New makes a manager. Call Close when no request is served any more.
@@ -80,12 +83,14 @@ func New(cfg Config, o Options) *Manager {
 		m.st, m.alone = &alone{Store: o.Store, marks: Memory{Now: o.Now}}, true
 	}
 	m.ctx, m.stop = context.WithCancel(context.Background())
+	m.serving, m.retire = context.WithCancel(m.ctx)
 	return m
 }
 
-// Close gives up renewals under way after those that have reached the
-// provider are stored, or ctx is done.
+// Close waits for the renewals that have reached the provider, then tells the
+// store what it has not heard yet, until ctx is done.
 func (m *Manager) Close(ctx context.Context) {
+	m.retire()
 	m.closing.Lock()
 	m.closed = true
 	m.closing.Unlock()
@@ -98,6 +103,7 @@ func (m *Manager) Close(ctx context.Context) {
 		<-done
 	}
 	m.stop()
+	m.settleAll(ctx)
 }
 
 // spawn runs work in the background; it reports false if it is too late for any.
@@ -129,7 +135,7 @@ func (s *Session) Grant() Grant {
 // under an id that was never used before, and ends the one the request
 // carried, if any. If it cannot, the grant is given back.
 func (m *Manager) Begin(w http.ResponseWriter, r *http.Request, g Grant, address string) (*Session, error) {
-	old, _ := m.carried(r) // what cannot be found cannot be ended; the new one replaces its cookie
+	old, _, _ := m.carried(r) // what cannot be found cannot be ended; the new one replaces its cookie
 	token := newToken(32)
 	now := m.o.Now()
 	g.Identity.SessionID = newToken(16)
@@ -147,7 +153,7 @@ func (m *Manager) Begin(w http.ResponseWriter, r *http.Request, g Grant, address
 	}
 	l.writing.Store(false)
 	for _, l := range old {
-		m.end(r.Context(), l, EndReplaced)
+		m.replace(r.Context(), l)
 	}
 	m.o.Cookies.Set(w, m.o.Cookies.Name(""), token, 0)
 	m.metrics.begun.Inc()

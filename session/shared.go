@@ -24,11 +24,13 @@ type Shared interface {
 	// ErrExists means that the key is taken.
 	Begin(ctx context.Context, key string, s Saved, ttl time.Duration, names []string, ends time.Time) error
 	// Save replaces a session's value if the one there is older (s.Version
-	// rises), gives up the claim on it, and tells of the change. Saved tells
+	// rises), gives up the claim on it, and tells of the change. With an owner,
+	// only while that claim holds: what was made without presenting the refresh
+	// token must not replace what was made with it. Saved tells
 	// whether this state is there now: false, nil means that another one of this
 	// version, or a newer one, is; found is false if the session is over, which
 	// nothing brings back. Seen never goes backwards.
-	Save(ctx context.Context, key string, s Saved, ttl time.Duration) (saved, found bool, err error)
+	Save(ctx context.Context, key string, s Saved, ttl time.Duration, owner string) (saved, found bool, err error)
 	// Touch writes down that the session was used, without a word to anybody;
 	// found is false if it is over.
 	Touch(ctx context.Context, key string, seen time.Time, ttl time.Duration) (found bool, err error)

@@ -15,20 +15,21 @@ func (m *Manager) Run(ctx context.Context) {
 	var watch sync.WaitGroup
 	watch.Go(func() { m.st.Watch(ctx, watcher{m}) })
 	defer watch.Wait()
-	tick := time.NewTicker(m.sweepEvery())
-	defer tick.Stop()
 	for {
-		select {
-		case <-ctx.Done():
+		if pause(ctx, m.sweepEvery()); ctx.Err() != nil {
 			return
-		case <-tick.C:
-			m.sweep(ctx)
 		}
+		m.sweep(ctx)
+		m.tellGraves(ctx)
 	}
 }
 
 func (m *Manager) sweepEvery() time.Duration {
-	return max(100*time.Millisecond, min(5*time.Second, m.cfg.IdleTimeout/10, m.cfg.Lifetime/10))
+	most := 5 * time.Second
+	if !m.alone && m.trust.epoch.Load() == 0 {
+		most = time.Second // streams may have to be stopped
+	}
+	return max(100*time.Millisecond, min(most, m.cfg.IdleTimeout/10, m.cfg.Lifetime/10))
 }
 
 func (m *Manager) sweep(ctx context.Context) {
@@ -70,14 +71,14 @@ func (m *Manager) sweepStreams(l *live, now time.Time) {
 // not hear; it reports whether the session lives on.
 func (m *Manager) sweepOne(ctx context.Context, l *live, now time.Time) bool {
 	if l.ended.Load() {
-		m.tellEnd(l)
+		m.tellEnd(l, false)
 		m.forgetEnded(l, now)
 		return false
 	}
 	if err := m.inTime(ctx, l, now); err != nil {
 		return !errors.Is(err, ErrNone)
 	}
-	if !m.alone && l.unwritten() {
+	if !m.alone && (l.unwritten() || l.unseen() && l.saveDue(now, m.touchEvery())) {
 		m.writeSoon(l)
 	}
 	return true

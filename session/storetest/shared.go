@@ -57,6 +57,7 @@ func RunShared(t *testing.T, open func(t *testing.T) *SharedHarness) {
 		"claim released after spending":   claimReleasedSpent,
 		"claim released by another":       claimReleasedByOther,
 		"save ends the claim":             claimSaved,
+		"save under a claim":              claimedSave,
 		"claim among many is one's":       claimRace,
 		"list":                            lists,
 		"list leaves out what ended":      listEnded,
@@ -126,7 +127,7 @@ func (s *shared) is(k string, version uint64) session.Saved {
 
 func (s *shared) save(v session.Saved, saved, found bool) {
 	s.Helper()
-	if ok, there, err := s.b.Save(s.Context(), key, v, time.Hour); err != nil || ok != saved || there != found {
+	if ok, there, err := s.b.Save(s.Context(), key, v, time.Hour, ""); err != nil || ok != saved || there != found {
 		s.Fatalf("Save(version %d) = %v, %v, %v, want %v, %v", v.Version, ok, there, err, saved, found)
 	}
 }
@@ -235,7 +236,7 @@ func saveRace(s *shared) {
 	s.begin(key)
 	const n = 24
 	s.atOnce(n, func(i int, st session.Shared) (bool, error) {
-		ok, _, err := st.Save(s.Context(), key, s.saved(uint64(i+2)), time.Hour)
+		ok, _, err := st.Save(s.Context(), key, s.saved(uint64(i+2)), time.Hour, "")
 		return ok, err
 	})
 	s.is(key, n+1)

@@ -167,6 +167,27 @@ func claimSaved(s *shared) {
 	s.claimOf(2, "three", true, false, session.ClaimHeld)
 }
 
+// claimedSave: what is saved under a claim needs it still to be one's own.
+func claimedSave(s *shared) {
+	s.begin(key)
+	under := func(owner string, version uint64, want bool) {
+		s.Helper()
+		if ok, found, err := s.b.Save(s.Context(), key, s.saved(version), time.Hour, owner); err != nil || ok != want || !found {
+			s.Fatalf("Save(version %d) under the claim of %q = %v, %v, %v, want %v, true", version, owner, ok, found, err, want)
+		}
+	}
+	under("one", 2, false)
+	s.claim("one", false, false, session.ClaimYours)
+	s.advance(hold + time.Second)
+	s.claim("two", true, false, session.ClaimYours)
+	under("one", 2, false)
+	s.is(key, 1)
+	s.claim("one", true, false, session.ClaimHeld)
+	under("two", 2, true)
+	s.is(key, 2)
+	under("two", 3, false)
+}
+
 func claimRace(s *shared) {
 	s.begin(key)
 	n := s.atOnce(32, func(i int, st session.Shared) (bool, error) {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -33,6 +34,10 @@ func newSite(t *testing.T) *site {
 	return s
 }
 
+// storeEnv is where every site keeps its sessions; nil: in memory, unless its
+// settings say otherwise.
+var storeEnv map[string]string
+
 // settings of an Anteroom: environment variables, and a config.yaml if yaml is
 // not empty.
 type settings struct {
@@ -56,9 +61,8 @@ func (s *site) launch(t *testing.T, cfg settings) {
 		"ANTEROOM_SERVER_ADMIN_LISTEN": strings.TrimPrefix(s.Admin, "http://"),
 		"NEXTCLOUD_REDIRECT_URI":       s.Redirect,
 	}
-	for k, v := range cfg.env {
-		env[k] = v
-	}
+	maps.Copy(env, storeEnv)
+	maps.Copy(env, cfg.env)
 	c := command{dir: t.TempDir(), argv: []string{absolute(t, binaries+"/anteroom")}}
 	for k, v := range env {
 		c.env = append(c.env, k+"="+v)

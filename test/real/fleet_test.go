@@ -36,13 +36,15 @@ func span() time.Duration {
 	return 15 * time.Second
 }
 
+const redisURL = "ANTEROOM_SESSION_REDIS_URL"
+
 // fleet is replicas of one site behind a balancer that goes round, with one
 // Redis and one provider behind them.
 type fleet struct {
 	t        *testing.T
 	url      string // the site, as browsers see it: the balancer
 	nc       nextcloud
-	redis    *redistest.Server
+	redis    *redistest.Server // nil where the environment names another
 	app      *httptest.Server
 	replicas []*replica
 	next     atomic.Uint64
@@ -59,7 +61,11 @@ type replica struct {
 
 func newFleet(t *testing.T, n int, o demo.Options, env ...string) *fleet {
 	t.Helper()
-	f := &fleet{t: t, redis: redistest.Start(t, redistest.Options{})}
+	f := &fleet{t: t}
+	if !slices.Contains(env, redisURL) {
+		f.redis = redistest.Start(t, redistest.Options{})
+		env = append(env, redisURL, f.redis.URL())
+	}
 	balancer := httptest.NewServer(f.balancer())
 	t.Cleanup(balancer.Close)
 	at, _ := url.Parse(balancer.URL)
@@ -74,7 +80,7 @@ func newFleet(t *testing.T, n int, o demo.Options, env ...string) *fleet {
 	key := make([]byte, 32)
 	rand.Read(key)
 	all := with(f.nc.env(), append([]string{
-		"ANTEROOM_UPSTREAM", f.app.URL, "ANTEROOM_SESSION_STORE", "redis", "ANTEROOM_SESSION_REDIS_URL", f.redis.URL(),
+		"ANTEROOM_UPSTREAM", f.app.URL, "ANTEROOM_SESSION_STORE", "redis",
 		"ANTEROOM_SESSION_KEYS", base64.StdEncoding.EncodeToString(key), "NEXTCLOUD_REDIRECT_URI", f.url + "/auth/callback",
 	}, env...)...)
 	for range n {
