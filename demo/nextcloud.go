@@ -27,6 +27,7 @@ type Options struct {
 	OIDC       OIDCVersion
 	Modern     bool          // the built-in OAuth2 of a recent server: PKCE verified, codes used once and within 10 minutes, atomic rotation; implied by OIDC20
 	Strict     bool          // as no Nextcloud does: a refresh token of the built-in OAuth2 that comes a second time ends its grant (RFC 9700, section 4.14.2), and rotation does not mind the caller going away
+	NamesLogin bool          // as no Nextcloud does: id_tokens have a sid, "login-1" that of the first sign-in
 	AccessTTL  time.Duration // lifetime of access tokens; 0: 3600 s (OAuth2), 900 s (oidc)
 	RefreshTTL time.Duration // how long an oidc refresh token may lie idle; 0: 1800 s (OIDC06), 900 s (OIDC20)
 	Users      []User        // nil: DefaultUsers

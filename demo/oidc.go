@@ -115,6 +115,9 @@ func (n *Nextcloud) idClaims(r *http.Request, g grant, a account) object {
 	if g.nonce != "" {
 		o = append(o, member{"nonce", g.nonce})
 	}
+	if n.o.NamesLogin {
+		o = append(o, member{"sid", "login-" + strconv.Itoa(g.row)})
+	}
 	if n.o.OIDC == OIDC06 {
 		o = append(o, n.personClaims(g, a, "roles", "groups", "profile", "email")...)
 	}

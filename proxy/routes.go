@@ -41,27 +41,30 @@ const (
 	doorNone   = "none" // the request did not get as far as a door
 	doorApp    = "application"
 	doorSignIn = "sign_in"
+	doorLogout = "provider_logout"
 	doorOwn    = "account"
 	doorKeys   = "keys"
 	doorAssets = "assets"
 )
 
-var doorNames = []string{doorNone, doorApp, doorSignIn, doorOwn, doorKeys, doorAssets}
+var doorNames = []string{doorNone, doorApp, doorSignIn, doorLogout, doorOwn, doorKeys, doorAssets}
 
 // layRoutes lists every URL we answer ourselves, then the application's.
 func (s *Server) layRoutes() error {
 	public, get := authz.Allow{Public: true}, []string{http.MethodGet, http.MethodHead}
 	s.own = map[string]*door{
-		"/auth/login":             {name: doorSignIn, methods: get, allow: public, answer: s.login, refuse: refuseByPage},
-		s.o.SignIn.CallbackPath(): {name: doorSignIn, methods: get, allow: public, answer: s.callback, refuse: refuseByPage},
-		"/auth/logout":            {name: doorSignIn, methods: []string{"GET", "HEAD", "POST"}, allow: public, answer: s.logout, refuse: refuseByPage, posted: true},
-		"/auth/signed-in":         {name: doorSignIn, methods: get, allow: public, answer: s.signedIn, refuse: refuseByPage},
-		"/auth/":                  {name: doorOwn, methods: get, answer: s.account, refuse: refuseByCaller},
-		"/auth/me":                {name: doorOwn, methods: get, answer: s.me, refuse: refuseByProblem},
-		"/auth/sessions":          {name: doorOwn, methods: get, answer: s.sessions, refuse: refuseByProblem},
-		sessionsEnd:               {name: doorOwn, methods: []string{"POST"}, answer: s.endSession, refuse: refuseByCaller, posted: true},
-		"/auth/token":             {name: doorOwn, methods: []string{"POST"}, answer: s.token, refuse: refuseByProblem, posted: true},
-		"/.well-known/jwks.json":  {name: doorKeys, methods: get, allow: public, answer: s.keys, refuse: refuseByProblem, anyHost: true},
+		"/auth/login":               {name: doorSignIn, methods: get, allow: public, answer: s.login, refuse: refuseByPage},
+		s.o.SignIn.CallbackPath():   {name: doorSignIn, methods: get, allow: public, answer: s.callback, refuse: refuseByPage},
+		"/auth/logout":              {name: doorSignIn, methods: []string{"GET", "HEAD", "POST"}, allow: public, answer: s.logout, refuse: refuseByPage, posted: true},
+		"/auth/signed-in":           {name: doorSignIn, methods: get, allow: public, answer: s.signedIn, refuse: refuseByPage},
+		"/auth/":                    {name: doorOwn, methods: get, answer: s.account, refuse: refuseByCaller},
+		"/auth/me":                  {name: doorOwn, methods: get, answer: s.me, refuse: refuseByProblem},
+		"/auth/sessions":            {name: doorOwn, methods: get, answer: s.sessions, refuse: refuseByProblem},
+		sessionsEnd:                 {name: doorOwn, methods: []string{"POST"}, answer: s.endSession, refuse: refuseByCaller, posted: true},
+		"/auth/token":               {name: doorOwn, methods: []string{"POST"}, answer: s.token, refuse: refuseByProblem, posted: true},
+		"/auth/backchannel-logout":  {name: doorLogout, methods: []string{"POST"}, allow: public, answer: s.backchannelLogout, refuse: refuseByProblem},
+		"/auth/frontchannel-logout": {name: doorLogout, methods: []string{"GET"}, allow: public, answer: s.frontchannelLogout, refuse: refuseByPage},
+		"/.well-known/jwks.json":    {name: doorKeys, methods: get, allow: public, answer: s.keys, refuse: refuseByProblem, anyHost: true},
 	}
 	assets := &door{name: doorAssets, methods: get, allow: public, answer: s.asset, refuse: refuseByProblem, anyHost: true} // the 421 page has a style too
 	s.own[assetsPath] = assets

@@ -134,11 +134,9 @@ func ocsIdentity(body []byte) (session.Identity, error) {
 func (b *builtIn) renew(ctx context.Context, g session.Grant) (session.Grant, error) {
 	next := g
 	if g.Tokens.Refresh != "" {
-		done := b.p.timed("refresh")
-		tok, err := b.conf.TokenSource(b.p.withClient(ctx), &oauth2.Token{RefreshToken: g.Tokens.Refresh.Reveal()}).Token()
-		done()
+		tok, err := b.p.refresh(ctx, &b.conf, g.Tokens.Refresh)
 		if err != nil {
-			return g, b.p.refreshError(err)
+			return g, err
 		}
 		next.Tokens = b.tokens(tok)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/go-jose/go-jose/v4"
 	"golang.org/x/oauth2"
 
 	"anteroom/session"
@@ -26,7 +27,9 @@ type openID struct {
 	p        *RelyingParty
 	m        *metadata
 	scopes   []string
+	algs     []jose.SignatureAlgorithm // that it may sign with
 	verifier *oidc.IDTokenVerifier
+	logouts  *oidc.IDTokenVerifier // the same, with keys that are fetched less readily
 }
 
 func newOIDC(p *RelyingParty, m *metadata) (*openID, error) {
@@ -45,10 +48,15 @@ func newOIDC(p *RelyingParty, m *metadata) (*openID, error) {
 	}
 	pc := oidc.ProviderConfig{IssuerURL: m.Issuer, AuthURL: m.AuthURL, TokenURL: m.TokenURL, UserInfoURL: m.UserInfoURL, JWKSURL: m.JWKSURL, Algorithms: algs}
 	prov := pc.NewProvider(p.withClient(context.Background()))
-	return &openID{p: p, m: m, scopes: p.scopes(m), verifier: prov.Verifier(&oidc.Config{
+	conf := &oidc.Config{
 		ClientID: p.cfg.ClientID, SupportedSigningAlgs: algs,
 		Now: func() time.Time { return p.o.Now().Add(-clockLeeway) }, // for exp; iat is judged by us
-	})}, nil
+	}
+	keys := newCalmKeys(p.client, m.JWKSURL, algs, p.o.Now)
+	return &openID{
+		p: p, m: m, scopes: p.scopes(m), algs: keys.algs,
+		verifier: prov.Verifier(conf), logouts: oidc.NewVerifier(m.Issuer, datedKeys{keys}, conf),
+	}, nil
 }
 
 // scopes are those configured or, of those we can use, what the provider has.
@@ -116,7 +124,14 @@ func (o *openID) exchange(ctx context.Context, code, redirect string, f flow) (s
 	if err != nil {
 		return session.Grant{}, whoError(err)
 	}
-	return session.Grant{Identity: who, Tokens: tokens}, nil
+	return session.Grant{Identity: who, Tokens: tokens, Login: loginOf(idt, claims)}, nil
+}
+
+// loginOf is what the provider calls the sign-in that an id_token is of (sid:
+// Front-Channel Logout 1.0 §3).
+func loginOf(idt *oidc.IDToken, claims map[string]any) session.Login {
+	sid, _ := claims["sid"].(string)
+	return session.Login{Issuer: idt.Issuer, Subject: idt.Subject, Session: sid}
 }
 
 // exchangeError names what a failed exchange means for the person.

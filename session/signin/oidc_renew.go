@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/coreos/go-oidc/v3/oidc"
-	"golang.org/x/oauth2"
 
 	"anteroom/session"
 )
@@ -22,12 +21,9 @@ func (o *openID) renew(ctx context.Context, g session.Grant) (session.Grant, err
 		}
 		return o.refreshed(ctx, g, g.Tokens, nil)
 	}
-	done := o.p.timed("refresh")
-	src := o.config("").TokenSource(o.p.withClient(ctx), &oauth2.Token{RefreshToken: g.Tokens.Refresh.Reveal()})
-	tok, err := src.Token()
-	done()
+	tok, err := o.p.refresh(ctx, o.config(""), g.Tokens.Refresh)
 	if err != nil {
-		return g, o.p.refreshError(err)
+		return g, err
 	}
 	raw, _ := tok.Extra("id_token").(string)
 	next := g
@@ -38,12 +34,22 @@ func (o *openID) renew(ctx context.Context, g session.Grant) (session.Grant, err
 		if idt, claims, err = o.verify(ctx, raw, tok.AccessToken); err != nil {
 			return next, fmt.Errorf("renewing: %w", err)
 		}
-		if idt.Subject != g.Identity.Subject && o.p.cfg.Claims.User == "sub" {
+		if otherSubject(g, idt.Subject, o.p.cfg.Claims.User) {
 			return next, fmt.Errorf("renewing: the id_token is about somebody else: %w", session.ErrGrantDead)
 		}
 		next.Tokens.ID = session.Secret(raw)
 	}
 	return o.refreshed(ctx, next, next.Tokens, claims)
+}
+
+// otherSubject reports whether a renewed id_token is about somebody else (Core
+// §12.2). A session from before logins were kept tells it by its person, where
+// those are told apart by sub.
+func otherSubject(g session.Grant, sub, userClaim string) bool {
+	if g.Login.Subject != "" {
+		return sub != g.Login.Subject
+	}
+	return userClaim == "sub" && sub != g.Identity.Subject
 }
 
 // refreshed asks who the person is with tokens that are new, or still good.

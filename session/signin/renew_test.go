@@ -3,6 +3,7 @@ package signin
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -70,5 +71,38 @@ func TestRenewOfAnotherMethod(t *testing.T) {
 	next, err := p.Renew(t.Context(), grant(session.ByOIDC))
 	if kindOf(err) != Unavailable || errors.Is(err, session.ErrGrantDead) || next.Tokens.Refresh != "refresh-1" || h.tokens.Load() != 0 {
 		t.Errorf("Renew(oidc grant, built-in found) = %+v, %v, want Unavailable, nobody asked", next, err)
+	}
+}
+
+// TestLogin: a grant is named as the provider names it, whatever claim names
+// the person, and stays so when it is renewed.
+func TestLogin(t *testing.T) {
+	h := newHostile(t, nil)
+	h.set("/userinfo", says(map[string]any{"sub": "ada", "uid": "ada.lovelace"}))
+	p := found(t, relyingParty(t, h.URL, func(c *Config, _ *Options) { c.Claims.User = "uid" }))
+	b := newBrowser(p)
+	q, err := b.start("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := h.claims(q.Get("nonce"))
+	c["sid"] = "s1"
+	h.gives(signed(t, c))
+	res, err := b.finish(url.Values{"state": q["state"], "code": {"c"}})
+	want := session.Login{Issuer: h.URL, Subject: "ada", Session: "s1"}
+	if err != nil || res.Grant.Login != want || res.Grant.Identity.Subject != "ada.lovelace" {
+		t.Fatalf("Finish = %+v as %q, %v, want %+v", res.Grant.Login, res.Grant.Identity.Subject, err, want)
+	}
+	for _, idToken := range []string{"", signed(t, h.claims(""))} {
+		h.gives(idToken)
+		if next, err := p.Renew(t.Context(), res.Grant); err != nil || next.Login != want {
+			t.Errorf("Renew = %+v, %v, want %+v", next.Login, err, want)
+		}
+	}
+	c = h.claims("")
+	c["sub"] = "eve"
+	h.gives(signed(t, c))
+	if next, err := p.Renew(t.Context(), res.Grant); !errors.Is(err, session.ErrGrantDead) || next.Login != want {
+		t.Errorf("Renew(somebody else's id_token) = %+v, %v, want ErrGrantDead", next.Login, err)
 	}
 }

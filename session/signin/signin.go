@@ -46,6 +46,9 @@ type RelyingParty struct {
 	browser  *session.Sealer
 	metrics  *metrics
 
+	refreshing http.RoundTripper
+	verifying  chan struct{} // a place for each logout token being verified
+
 	found  atomic.Pointer[provider]
 	failed atomic.Pointer[error] // why nothing was found yet, or not lately
 }
@@ -79,8 +82,8 @@ func New(cfg Config, o Options) (*RelyingParty, error) {
 	if err != nil {
 		return nil, fmt.Errorf("signin.redirect_uri: %w", err)
 	}
-	p := &RelyingParty{cfg: cfg, o: o, redirect: redirect, metrics: newMetrics(o.Registry)}
-	p.client = boundedClient(o.Client)
+	p := &RelyingParty{cfg: cfg, o: o, redirect: redirect, metrics: newMetrics(o.Registry), verifying: make(chan struct{}, maxVerifications)}
+	p.client, p.refreshing = boundedClient(o.Client), refreshTransport(o.Client)
 	p.state = o.Codec.For("state", 0) // its age is judged after it is open, to tell late from forged
 	p.browser = o.Codec.For("browser", 0)
 	notYet := errors.New("not asked yet")
@@ -165,6 +168,8 @@ func renewalResult(err error) string {
 		return "dead"
 	case errors.Is(err, session.ErrNotAllowed):
 		return "not_allowed"
+	case errors.Is(err, session.ErrInDoubt):
+		return "in_doubt"
 	}
 	return "unavailable"
 }
