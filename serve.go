@@ -133,6 +133,9 @@ func (h *house) openStore(cookies *session.Cookies, codec *session.Codec) (sessi
 		if err != nil {
 			return nil, fmt.Errorf("session.redis: %w", err)
 		}
+		if j := h.cfg.Identity.JWT; j.Keys == "" && j.Algorithm != "HS256" && j.Algorithm != "none" {
+			h.log.Warn("identity.jwt.keys_file is not set: each replica signs with keys of its own, which no other publishes")
+		}
 		h.closeStore = r.Close
 		h.checks = append(h.checks, proxy.Check{Name: "redis", Err: reached(r.Answering)})
 		return r, nil
