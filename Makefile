@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build demo run test unit real lint fmt fuzz bench setup clean
+.PHONY: help build demo run test unit real lint fmt fuzz soak bench setup clean
 
 ARGS ?=
 FUZZTIME ?= 30s
@@ -51,6 +51,9 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 		printf '\n── %s %s ──\n' "$$(dirname "$$file")" "$${target#func }"; \
 		go test -run '^$$' -fuzz "^$${target#func }$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")"; \
 	done
+
+soak: setup ## replicas under a moderate load for half an hour: nothing may grow; SOAK=5m for less
+	@SOAK=$(or $(SOAK),30m) go test -tags real -count=1 -timeout 3h -v -run '^TestSoak$$' ./test/real | grep -E '^ *(soak_test|fleet_test|---|ok|FAIL|PASS)'
 
 bench: setup build ## measure against bare net/http and a bare ReverseProxy; prints one table
 	@go run ./test/bench ./anteroom

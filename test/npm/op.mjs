@@ -3,7 +3,8 @@
 //
 //   node op.mjs '{"port":21100,"redirect":"http://…/auth/callback","signedOut":"http://…/auth/logout"}'
 //
-// Optional: accessTTL (seconds, default 300), alg (RS256, ES256, EdDSA).
+// Optional: accessTTL (seconds, default 300), alg (RS256, ES256, EdDSA),
+// backchannel (where the client wants to hear of sign-outs).
 // Prints "ready" once it answers. Everything is kept in memory.
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -39,6 +40,7 @@ const provider = new Provider(issuer, {
     response_types: ['code'],
     redirect_uris: [options.redirect],
     post_logout_redirect_uris: [options.signedOut],
+    ...options.backchannel && { backchannel_logout_uri: options.backchannel, backchannel_logout_session_required: true },
   }],
   jwks: { keys: [...new Set(['RS256', options.alg])].map(signingKey) },
   enabledJWA: { idTokenSigningAlgValues: ['RS256', 'ES256', 'EdDSA'] },
@@ -53,12 +55,14 @@ const provider = new Provider(issuer, {
   features: {
     devInteractions: { enabled: false },
     revocation: { enabled: true },
+    backchannelLogout: { enabled: true },
     rpInitiatedLogout: { enabled: true, logoutSource: askSignOut },
   },
+  fetch: (url, { dispatcher, ...rest }) => globalThis.fetch(url, rest), // the library's own does not go to loopback
   ttl: { AccessToken: options.accessTTL, AuthorizationCode: 60, IdToken: 300, Interaction: 600, Grant: 3600, RefreshToken: 3600, Session: 3600 },
 });
 provider.on('server_error', (_, error) => console.error('server error:', error));
-for (const event of ['authorization.error', 'grant.error', 'end_session.error', 'revocation.error']) {
+for (const event of ['backchannel.error', 'authorization.error', 'grant.error', 'end_session.error', 'revocation.error']) {
   provider.on(event, (_, error) => console.error(`${event}:`, error.message, error.error_description ?? ''));
 }
 

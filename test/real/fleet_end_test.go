@@ -143,16 +143,21 @@ func TestRevocationClosesSockets(t *testing.T) {
 
 func (f *fleet) socket(t *testing.T, at int, cookie string) *websocket.Conn {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-	defer cancel()
-	c, _, err := websocket.Dial(ctx, "ws://"+f.replicas[at].Listen+"/socket", &websocket.DialOptions{
-		Host: strings.TrimPrefix(f.url, "http://"), HTTPHeader: http.Header{"Cookie": {cookie}, "Origin": {f.url}},
-	})
+	c, err := f.dial(t.Context(), at, cookie)
 	if err != nil {
 		t.Fatalf("opening a WebSocket at replica %d: %v", at, err)
 	}
 	t.Cleanup(func() { c.CloseNow() })
 	return c
+}
+
+func (f *fleet) dial(ctx context.Context, at int, cookie string) (*websocket.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	c, _, err := websocket.Dial(ctx, "ws://"+f.replicas[at].Listen+"/socket", &websocket.DialOptions{
+		Host: strings.TrimPrefix(f.url, "http://"), HTTPHeader: http.Header{"Cookie": {cookie}, "Origin": {f.url}},
+	})
+	return c, err
 }
 
 // TestRoundTrips: in steady state Redis is asked next to nothing.

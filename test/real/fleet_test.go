@@ -55,8 +55,6 @@ type fleet struct {
 type replica struct {
 	*site
 	argv command
-	mu   sync.Mutex
-	down bool // guarded by mu: the balancer has seen it dead
 }
 
 func newFleet(t *testing.T, n int, o demo.Options, env ...string) *fleet {

@@ -29,7 +29,7 @@ func startPanva(t *testing.T, s *site, alg string, accessTTL time.Duration) stri
 	number, _ := strconv.Atoi(port)
 	options, err := json.Marshal(map[string]any{
 		"port": number, "redirect": s.Redirect, "signedOut": s.URL + "/auth/logout",
-		"alg": alg, "accessTTL": accessTTL.Seconds(),
+		"alg": alg, "accessTTL": accessTTL.Seconds(), "backchannel": s.URL + "/auth/backchannel-logout",
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -28,6 +28,32 @@ func TestPanva(t *testing.T) {
 	}
 }
 
+// TestSignOutAtProvider: who signs out at the provider is signed out here, by
+// its back-channel, and nobody else is.
+func TestSignOutAtProvider(t *testing.T) {
+	for _, alg := range []string{"RS256", "ES256"} {
+		t.Run(alg, func(t *testing.T) {
+			s, app := newSite(t), newApplication(t)
+			issuer := startPanva(t, s, alg, time.Minute)
+			s.start(t, settings{env: providerEnv(issuer, app.URL)})
+			here, elsewhere := newPerson(t), newPerson(t)
+			for _, p := range []*person{here, elsewhere} {
+				shown(t, p.signIn(s, s.URL+"/", "alice", "alice-secret"))
+			}
+			ask := here.visit(issuer + "/session/end")
+			if len(ask.forms) == 0 {
+				t.Fatalf("the provider's sign-out = %d without a form:\n%.600s", ask.status, ask.body)
+			}
+			here.submit(ask, ask.forms[0], url.Values{"logout": {"yes"}})
+			until(t, s.process, "the session here is over", 3*time.Second, here.gone(s))
+			if g := elsewhere.visit(s.URL + "/auth/me"); g.status != http.StatusOK {
+				t.Errorf("another browser's session of the same person = %d, want it to go on", g.status)
+			}
+			until(t, s.process, "an audit line", time.Second, s.wrote(1, map[string]string{"event": "session_ended", "reason": "at_provider", "sub": "alice"}))
+		})
+	}
+}
+
 func TestZitadel(t *testing.T) {
 	s := newSite(t)
 	throughProvider(t, s, startZitadel(t, s, 4*time.Second), someone{
