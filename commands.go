@@ -15,6 +15,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"anteroom/proxy"
 	"anteroom/proxy/upstream"
 	"anteroom/session"
 )
@@ -34,7 +35,11 @@ func check(_ context.Context, args []string, sys system) error {
 		_, err = io.WriteString(sys.Out, redactedConfig(cfg))
 		return err
 	}
-	fmt.Fprintf(sys.Out, "The configuration is good: %s → %s, sign-in at %s.\n", cfg.Server.PublicURL, cfg.Routes[len(cfg.Routes)-1].Upstream, cfg.Nextcloud.URL)
+	to := cfg.Routes[len(cfg.Routes)-1].Upstream
+	if to == proxy.NoUpstream {
+		to = "front proxies that ask"
+	}
+	fmt.Fprintf(sys.Out, "The configuration is good: %s → %s, sign-in at %s.\n", cfg.Server.PublicURL, to, cfg.Nextcloud.URL)
 	return nil
 }
 

@@ -28,7 +28,7 @@ import (
 // The struct tags are the whole reference of a key: its name in YAML (and so
 // its environment variable), its default, the words it may be, what it is for.
 type Config struct {
-	Upstream     string                       `yaml:"upstream" doc:"the application: http://, https://, h2c:// or unix:/path/to/socket; alone it means one route for everything, for whoever is signed in"`
+	Upstream     string                       `yaml:"upstream" doc:"the application: http://, https://, h2c:// or unix:/path/to/socket; alone it means one route for everything, for whoever is signed in; none: front proxies ask, and forward requests themselves"`
 	Server       proxy.Config                 `yaml:"server"`
 	Nextcloud    integrations.NextcloudConfig `yaml:"nextcloud"`
 	SignIn       signin.Config                `yaml:"signin"`

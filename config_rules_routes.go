@@ -20,7 +20,11 @@ func (l *loader) checkRoutes(site *url.URL) {
 		return
 	}
 	if len(routes) == 0 && l.cfg.Upstream == "" {
-		l.breaks("upstream", "is required: where the application listens, such as http://localhost:8001 (ANTEROOM_UPSTREAM), or a route with an upstream")
+		l.breaks("upstream", "is required: where the application listens, such as http://localhost:8001 (ANTEROOM_UPSTREAM), or a route with an upstream; or none, where front proxies ask and forward requests themselves")
+	}
+	asked := l.cfg.Upstream == proxy.NoUpstream || slices.ContainsFunc(routes, func(r proxy.Route) bool { return r.Upstream == proxy.NoUpstream })
+	if asked && len(l.cfg.Server.TrustedProxies) == 0 {
+		l.breaks("server.trusted_proxies", "is required where upstream is none: nobody else may ask; name the front proxy's network, such as 10.0.0.0/8")
 	}
 	for i, r := range routes {
 		key := entry("routes", i)
@@ -128,6 +132,9 @@ func isMethod(m string) bool {
 
 // upstreamAt reads where an application listens.
 func (l *loader) upstreamAt(key, text string) {
+	if text == proxy.NoUpstream {
+		return
+	}
 	u := l.urlAt(key, text, "http", "https", "h2c", "unix")
 	switch {
 	case u == nil:

@@ -30,13 +30,17 @@ type TLSConfig struct {
 	ClientCA string `yaml:"client_ca" doc:"PEM file; when set, only clients with a certificate of these authorities may connect"`
 }
 
+// NoUpstream is the upstream of a route that no application is behind: front
+// proxies ask about it, and forward requests themselves.
+const NoUpstream = "none"
+
 // Route is one entry of "routes": a part of the site, the application behind
 // it, and who may pass. The first that matches is taken.
 type Route struct {
 	Path       string      `yaml:"path" default:"/" doc:"path prefix, matched at segment boundaries"`
 	Host       string      `yaml:"host" doc:"only this Host; empty: any of ours"`
 	Methods    []string    `yaml:"methods" doc:"only these methods; empty: any"`
-	Upstream   string      `yaml:"upstream" doc:"http://, https://, h2c:// or unix:/path/to/socket; default the top-level upstream"`
+	Upstream   string      `yaml:"upstream" doc:"http://, https://, h2c:// or unix:/path/to/socket; none: front proxies ask about it, nothing is forwarded; default the top-level upstream"`
 	Allow      authz.Allow `yaml:"allow" doc:"public, signed-in (default), or {groups: [], users: []}"`
 	Audience   string      `yaml:"audience" doc:"the JWT's aud on this route; default identity.jwt.audience"`
 	JWTInQuery bool        `yaml:"jwt_in_query" doc:"also set the JWT as query parameter identity.jwt.query (for WebSockets)"`

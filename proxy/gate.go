@@ -26,6 +26,11 @@ func (s *Server) serve(x *exchange) error {
 		return err
 	}
 	x.door = d.name
+	if d.asks != nil {
+		if d, err = s.asked(x, d.asks); err != nil {
+			return err
+		}
+	}
 	return s.gate(x, d)
 }
 
@@ -38,7 +43,13 @@ func (s *Server) arrive(x *exchange) (err error) {
 	}
 	x.hop.ClientIP, x.hop.ForwardedFor = x.origin.client, x.origin.forwarded
 	x.hop.Proto, x.hop.Host = x.origin.proto, x.origin.host
-	switch m := x.r.Method; {
+	return soundMethod(x.r.Method)
+}
+
+// soundMethod refuses methods that nobody may use here, and those that some
+// application might take for another: they are compared by case (RFC 9110 §9.1).
+func soundMethod(m string) error {
+	switch {
 	case m == http.MethodConnect, m == http.MethodTrace:
 		return &refusal{status: http.StatusMethodNotAllowed, reason: reasonMethod}
 	case strings.ToUpper(m) != m:
@@ -51,24 +62,43 @@ func (s *Server) arrive(x *exchange) (err error) {
 // the application's by the policy.
 func (s *Server) find(x *exchange) (*door, error) {
 	path := escapedPath(x.r)
-	d := s.own[path]
-	if d == nil && strings.HasPrefix(path, assetsPath) {
-		d = s.own[assetsPath]
-	}
+	d := s.ownDoor(path)
 	if (d == nil || !d.anyHost) && !s.origins.ours(x.origin.site) {
 		return nil, &refusal{status: http.StatusMisdirectedRequest, reason: reasonHost}
 	}
 	if d != nil {
 		return d, nil
 	}
+	i, err := s.rule(x, path)
+	if err != nil {
+		return nil, err
+	}
+	return s.apps[i], nil
+}
+
+// ownDoor is the door of ours at a path; nil for none.
+func (s *Server) ownDoor(path string) *door {
+	if d := s.own[path]; d != nil {
+		return d
+	}
+	for _, under := range s.under {
+		if strings.HasPrefix(path, under) {
+			return s.own[under]
+		}
+	}
+	return nil
+}
+
+// rule is the index of the route that a request falls under.
+func (s *Server) rule(x *exchange, path string) (int, error) {
 	i, err := s.policy.Match(authz.Target{Method: x.r.Method, Host: bareHost(x.origin.site), Path: path})
 	switch {
 	case err != nil:
-		return nil, &refusal{status: http.StatusBadRequest, reason: reasonPath, cause: err}
+		return i, &refusal{status: http.StatusBadRequest, reason: reasonPath, cause: err}
 	case i < 0:
-		return nil, &refusal{status: http.StatusNotFound, reason: reasonNoRoute}
+		return i, &refusal{status: http.StatusNotFound, reason: reasonNoRoute}
 	}
-	return s.apps[i], nil
+	return i, nil
 }
 
 // escapedPath is the path as it stands in the request line, byte for byte.
@@ -114,7 +144,7 @@ func (s *Server) gate(x *exchange, d *door) error {
 // sameSite refuses what another site makes a browser do here: WebSockets from
 // foreign pages, which no CORS rule guards, and posts to our own doors.
 func (s *Server) sameSite(x *exchange, d *door) error {
-	if d.forward != nil && x.r.Header.Get("Upgrade") != "" {
+	if (d.forward != nil || x.dialect != nil) && socketAsked(x) {
 		if o := x.r.Header.Get("Origin"); o != "" && !s.knownOrigin(o) {
 			return &refusal{status: http.StatusForbidden, reason: reasonOrigin, style: refuseByProblem}
 		}

@@ -24,7 +24,7 @@ func (s *Server) lostForm(x *exchange, no *refusal) {
 	if s.sentFromHere(x) && x.r.Method == http.MethodPost {
 		s.keepForm(x, &page)
 	}
-	s.o.Pages.Render(x, x.r, no.status, page)
+	s.render(x, no.status, page)
 }
 
 // sentFromHere reports whether the browser says that a page of this very

@@ -16,6 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"anteroom/proxy/forwardauth"
 	"anteroom/proxy/upstream"
 	"anteroom/session"
 )
@@ -29,7 +30,8 @@ type exchange struct {
 	hop                 upstream.Hop
 	door                string // which door it came to; from the closed set in routes.go
 	who                 *session.Identity
-	session             *session.Session // the answer runs under it; nil if under none
+	session             *session.Session     // the answer runs under it; nil if under none
+	dialect             *forwardauth.Dialect // in which a front proxy asked; r is what it asked about then. nil: r came itself
 	start               time.Time
 	status              int
 	bytes               int64
@@ -112,7 +114,7 @@ func (s *Server) note(x *exchange) {
 	if !s.o.Log.Enabled(x.r.Context(), slog.LevelInfo) {
 		return
 	}
-	var room [12]slog.Attr
+	var room [13]slog.Attr
 	attrs := append(room[:0],
 		slog.String("request_id", x.hop.RequestID),
 		slog.String("client", x.origin.client),
@@ -125,6 +127,9 @@ func (s *Server) note(x *exchange) {
 		slog.String("door", x.door))
 	if x.who != nil {
 		attrs = append(attrs, slog.String("sub", x.who.Subject), slog.String("sid", x.who.SessionID))
+	}
+	if x.dialect != nil {
+		attrs = append(attrs, slog.String("dialect", x.dialect.Name))
 	}
 	if x.err != nil {
 		attrs = append(attrs, slog.String("error", x.err.Error()))
@@ -172,6 +177,7 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	refused  *prometheus.CounterVec
+	checks   *prometheus.CounterVec
 	byDoor   map[string]*doorMetrics // ready-made per door, so that counting looks nothing up by label
 }
 
@@ -187,6 +193,7 @@ func newMetrics(reg prometheus.Registerer, doors []string) *metrics {
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "anteroom_request_seconds", Help: "Time from header read to answer done.",
 			Buckets: []float64{.001, .005, .01, .05, .1, .5, 1, 5, 30}}, []string{"door"}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "anteroom_refused_total", Help: "Requests refused, by reason."}, []string{"reason"}),
+		checks:  newCheckMetrics(),
 		byDoor:  map[string]*doorMetrics{},
 	}
 	for _, d := range doors {
@@ -197,7 +204,7 @@ func newMetrics(reg prometheus.Registerer, doors []string) *metrics {
 		m.byDoor[d] = dm
 	}
 	if reg != nil {
-		reg.MustRegister(m.inFlight, m.requests, m.seconds, m.refused)
+		reg.MustRegister(m.inFlight, m.requests, m.seconds, m.refused, m.checks)
 	}
 	return m
 }

@@ -7,7 +7,10 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"strings"
+
+	"anteroom/proxy/forwardauth"
 )
 
 // origins works out where a request really comes from and which site it is
@@ -80,14 +83,11 @@ func (o *origins) believe(g *origin, h http.Header) error {
 	if err != nil {
 		return err
 	}
-	switch strings.ToLower(proto) {
-	case "":
-	case "http", "ws":
-		g.proto = "http"
-	case "https", "wss":
-		g.proto = "https"
-	default:
-		return errForwarded
+	if proto != "" {
+		var ok bool
+		if g.proto, ok = forwardauth.Scheme(proto); !ok {
+			return errForwarded
+		}
 	}
 	host, err := single(h, "X-Forwarded-Host")
 	if err != nil {
@@ -152,8 +152,12 @@ func (o *origins) ours(site string) bool {
 		return false
 	}
 	name := bareHost(site)
-	return name == o.domain || strings.HasSuffix(name, "."+o.domain)
+	return (name == o.domain || strings.HasSuffix(name, "."+o.domain)) && hostForm.MatchString(site)
 }
+
+// hostForm is a name as DNS has it (RFC 1123 §2.1, and the underscore), with or
+// without a port: what else comes before a shared domain is no host below it.
+var hostForm = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*(:[0-9]{1,5})?$`)
 
 // single returns the one value of a header; several, or a list, are a fault.
 func single(h http.Header, name string) (string, error) {

@@ -57,12 +57,16 @@ type Server struct {
 	callers authn.Source
 	policy  *authz.Policy
 	own     map[string]*door // our URLs, by exact path
+	under   []string         // those of them that stand for all below, too
 	apps    []*door          // the application's routes, in the policy's order
 
 	audiences []string // of the JWTs, by route
 	csrf      *http.CrossOriginProtection
 	allowed   map[string]bool // origins whose pages may open WebSockets and read our 401
 	metrics   *metrics
+
+	introducer *upstream.Introducer // for front proxies that forward requests themselves
+	away       *pages.Pages         // for addresses of theirs
 
 	http     *http.Server
 	draining atomic.Bool
@@ -89,6 +93,7 @@ func New(o Options) (*Server, error) {
 	for _, a := range o.Config.AllowedOrigins {
 		s.allowed[lower(a)] = true
 	}
+	s.away = o.Pages.From(originOf(public))
 	s.callers = authn.Chain{authn.Cookie{Sessions: o.Sessions}}
 	if err := s.layRoutes(); err != nil {
 		return nil, err
@@ -158,7 +163,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		err = errors.New("requests were cut off and are not over yet")
 	}
 	for _, d := range s.apps {
-		d.forward.Close()
+		if d.forward != nil {
+			d.forward.Close()
+		}
 	}
 	return err
 }

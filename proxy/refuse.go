@@ -58,6 +58,9 @@ const (
 	reasonNoList      = "sessions_not_listed"
 	reasonGone        = "ended_meanwhile" // the client, or its session
 	reasonInternal    = "internal_error"
+	reasonUntrusted   = "untrusted_proxy"
+	reasonDisguised   = "disguised_header"
+	reasonOwnURL      = "own_url"
 )
 
 // retryAfter is what a caller is told to wait when something is broken.
@@ -83,11 +86,14 @@ func (s *Server) refuse(x *exchange, err error) {
 	if no.status == http.StatusServiceUnavailable {
 		h.Set("Retry-After", strconv.Itoa(int(retryAfter/time.Second)))
 	}
-	if s.asProblem(x, no) {
+	switch {
+	case x.dialect != nil:
+		s.refuseCheck(x, no)
+	case s.asProblem(x, no):
 		s.problem(x, no)
-		return
+	default:
+		s.refusePage(x, no)
 	}
-	s.refusePage(x, no)
 }
 
 // fromAnswer names the errors that answers return.
@@ -215,6 +221,9 @@ var reasonText = map[string]string{
 	reasonAudience:    "No route that you may use has that audience.",
 	reasonGone:        "The request or its session ended meanwhile.",
 	reasonInternal:    "Something went wrong here.",
+	reasonUntrusted:   "Only a front proxy that is trusted may ask this.",
+	reasonDisguised:   "A header of the request could be taken for the word of this server.",
+	reasonOwnURL:      "This address is Anteroom's own; the front proxy must send it there without asking.",
 }
 
 // corsReadable lets pages of configured origins read a refusal: without it a
@@ -237,22 +246,40 @@ func (s *Server) refusePage(x *exchange, no *refusal) {
 	here := s.signInURL(x)
 	switch {
 	case no.page != nil:
-		s.o.Pages.Render(x, x.r, no.status, no.page)
+		s.render(x, no.status, no.page)
 	case no.reason == reasonNobody && framed(x.r):
-		s.o.Pages.Render(x, x.r, no.status, pages.FrameSignIn{SignIn: here})
+		s.render(x, no.status, pages.FrameSignIn{SignIn: here})
 	case no.reason == reasonNobody && (x.r.Method == http.MethodGet || x.r.Method == http.MethodHead):
 		http.Redirect(x, x.r, here, http.StatusFound)
 	case no.reason == reasonNobody:
 		s.lostForm(x, no)
 	case no.reason == reasonNotAllowed:
-		s.o.Pages.Render(x, x.r, no.status, pages.Forbidden{Identity: x.who, Switch: switchURL})
+		s.render(x, no.status, pages.Forbidden{Identity: x.who, Switch: s.ownURL(x, switchURL)})
 	case no.reason == reasonBroken:
-		s.o.Pages.Render(x, x.r, no.status, pages.Unavailable{What: "store", RetryAfter: retryAfter})
+		s.render(x, no.status, pages.Unavailable{What: "store", RetryAfter: retryAfter})
 	case no.reason == reasonApp, no.reason == reasonAppSlow:
-		s.o.Pages.Render(x, x.r, no.status, pages.Unavailable{What: "application", RetryAfter: retryAfter})
+		s.render(x, no.status, pages.Unavailable{What: "application", RetryAfter: retryAfter})
 	default:
-		s.o.Pages.Render(x, x.r, no.status, pages.Error{Status: no.status, Text: no.text, RequestID: x.hop.RequestID, Site: originOf(s.public) + "/"})
+		s.render(x, no.status, pages.Error{Status: no.status, Text: no.text, RequestID: x.hop.RequestID, Site: originOf(s.public) + "/"})
 	}
+}
+
+// render shows a page. Where a front proxy shows it on an address that is not
+// ours to answer, what the page loads comes from the public origin.
+func (s *Server) render(x *exchange, status int, page pages.Page) {
+	p := s.o.Pages
+	if x.dialect != nil && x.origin.site != s.origins.host {
+		p = s.away
+	}
+	p.Render(x, x.r, status, page)
+}
+
+// ownURL is one of our paths as a page at the request's address names it.
+func (s *Server) ownURL(x *exchange, path string) string {
+	if x.origin.site == s.origins.host {
+		return path
+	}
+	return originOf(s.public) + path
 }
 
 // signInURL is where to sign in so as to come back to what was asked for. It

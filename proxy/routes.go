@@ -3,6 +3,7 @@ package proxy
 import (
 	"fmt"
 	"net/http"
+	"strings"
 
 	"anteroom/proxy/authz"
 	"anteroom/proxy/upstream"
@@ -25,6 +26,7 @@ type door struct {
 	posted  bool // a POST must come from our own pages
 
 	forward *upstream.Forwarder // for the application's doors
+	asks    *asking             // for front proxies: the request that is asked about has a door of its own
 }
 
 // refusalStyle is how a door says no.
@@ -45,9 +47,10 @@ const (
 	doorOwn    = "account"
 	doorKeys   = "keys"
 	doorAssets = "assets"
+	doorCheck  = "forward_auth"
 )
 
-var doorNames = []string{doorNone, doorApp, doorSignIn, doorLogout, doorOwn, doorKeys, doorAssets}
+var doorNames = []string{doorNone, doorApp, doorSignIn, doorLogout, doorOwn, doorKeys, doorAssets, doorCheck}
 
 // layRoutes lists every URL we answer ourselves, then the application's.
 func (s *Server) layRoutes() error {
@@ -68,7 +71,16 @@ func (s *Server) layRoutes() error {
 	}
 	assets := &door{name: doorAssets, methods: get, allow: public, answer: s.asset, refuse: refuseByProblem, anyHost: true} // the 421 page has a style too
 	s.own[assetsPath] = assets
-	return s.layApps()
+	if err := s.layApps(); err != nil {
+		return err
+	}
+	s.layChecks()
+	for path := range s.own {
+		if path != "/auth/" && strings.HasSuffix(path, "/") {
+			s.under = append(s.under, path)
+		}
+	}
+	return nil
 }
 
 const assetsPath = "/auth/assets/"
@@ -84,6 +96,12 @@ func (s *Server) layApps() error {
 	made := map[upstream.Destination]*upstream.Forwarder{}
 	for i, r := range s.o.Routes {
 		dest := upstream.Destination{URL: r.Upstream, Audience: r.Audience, JWTInQuery: r.JWTInQuery}
+		if r.Upstream == NoUpstream {
+			dest.URL = s.askedOrigin(r)
+			s.audiences = append(s.audiences, upstream.AudienceOf(s.o.Identity.JWT, dest))
+			s.apps = append(s.apps, &door{name: doorApp, allow: authz.Allow{Public: true}, refuse: refuseByCaller, answer: s.nothing})
+			continue
+		}
 		if made[dest] == nil {
 			f, err := upstream.NewForwarder(s.o.Identity, dest, s.o.Asserter, upstream.Options{
 				OwnCookie:              s.o.Cookies.Ours,
@@ -101,5 +119,24 @@ func (s *Server) layApps() error {
 		d.answer = func(x *exchange, who *session.Identity) error { return d.forward.Forward(x, x.r, who, &x.hop) }
 		s.apps = append(s.apps, d)
 	}
+	return nil
+}
+
+// askedOrigin stands for the application of a route that only front proxies
+// ask about, in the JWT's aud: the origin it has for browsers.
+func (s *Server) askedOrigin(r Route) string {
+	if r.Host == "" {
+		return originOf(s.public)
+	}
+	return s.public.Scheme + "://" + lower(r.Host)
+}
+
+// nothing answers where no application is behind us: whoever comes to the
+// start page means the account page.
+func (s *Server) nothing(x *exchange, _ *session.Identity) error {
+	if x.r.URL.Path != "/" {
+		return &refusal{status: http.StatusNotFound, reason: reasonNoRoute}
+	}
+	http.Redirect(x, x.r, "/auth/", http.StatusSeeOther)
 	return nil
 }

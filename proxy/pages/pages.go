@@ -28,6 +28,8 @@ type Pages struct {
 	templates map[string]*template.Template // by Page.name
 	languages *languages
 	assets    *assets
+	paths     assetPaths
+	source    string // where assets come from, as CSP names it
 	now       func() time.Time
 }
 
@@ -39,6 +41,7 @@ func New() (*Pages, error) {
 	if p.assets, err = loadAssets(); err != nil {
 		return nil, fmt.Errorf("loading assets: %w", err)
 	}
+	p.paths, p.source = p.assets.paths, "'self'"
 	if p.languages, err = loadLanguages(); err != nil {
 		return nil, fmt.Errorf("loading texts: %w", err)
 	}
@@ -56,6 +59,15 @@ func New() (*Pages, error) {
 	return p, nil
 }
 
+// From makes pages that are shown on other sites' addresses: their assets come
+// from this origin (scheme://host[:port]).
+func (p *Pages) From(origin string) *Pages {
+	away := *p
+	away.source = origin
+	away.paths = assetPaths{Style: origin + p.paths.Style, Script: origin + p.paths.Script, Icon: origin + p.paths.Icon}
+	return &away
+}
+
 // Render writes one page in the language the browser asks for. Every page is
 // for one person's eyes: no cache keeps it and nothing in it but our own style
 // and script may load or run. HEAD gets the headers alone. A positive
@@ -65,7 +77,7 @@ func (p *Pages) Render(w http.ResponseWriter, r *http.Request, status int, page 
 	words := p.languages.choose(r.Header.Get("Accept-Language"))
 	v := &view{
 		Page:    page,
-		Assets:  p.assets.paths,
+		Assets:  p.paths,
 		Ref:     reference(page, w.Header()),
 		Posted:  r.Method != http.MethodGet && r.Method != http.MethodHead,
 		catalog: words,
@@ -78,7 +90,7 @@ func (p *Pages) Render(w http.ResponseWriter, r *http.Request, status int, page 
 		http.Error(w, http.StatusText(status), status)
 		return
 	}
-	setHeaders(w.Header(), page)
+	setHeaders(w.Header(), page, p.source)
 	w.Header().Set("Content-Language", words.code)
 	w.Header().Set("Content-Length", strconv.Itoa(body.Len()))
 	w.WriteHeader(status)
@@ -87,8 +99,9 @@ func (p *Pages) Render(w http.ResponseWriter, r *http.Request, status int, page 
 	}
 }
 
-// setHeaders says what a browser may do with a page. The policy is CSP Level 3.
-func setHeaders(h http.Header, page Page) {
+// setHeaders says what a browser may do with a page, whose assets come from a
+// source. The policy is CSP Level 3.
+func setHeaders(h http.Header, page Page, source string) {
 	formAction, ancestors, options := "'self'", "'none'", "DENY"
 	switch page := page.(type) {
 	case LostForm:
@@ -106,7 +119,7 @@ func setHeaders(h http.Header, page Page) {
 		}
 	}
 	h.Set("Content-Security-Policy", strings.Join([]string{
-		"default-src 'none'", "style-src 'self'", "script-src 'self'", "img-src 'self'",
+		"default-src 'none'", "style-src " + source, "script-src " + source, "img-src " + source,
 		"form-action " + formAction, "frame-ancestors " + ancestors, "base-uri 'none'",
 	}, "; "))
 	h.Del("X-Frame-Options")

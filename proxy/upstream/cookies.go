@@ -9,24 +9,28 @@ import (
 // byte for byte and in order; a line of which nothing is left goes.
 func filterCookies(h http.Header, ours func(string) bool) {
 	lines := h["Cookie"]
-	kept := lines[:0:0]
-	changed := false
+	switch kept := keptCookies(lines, ours); {
+	case len(kept) == 0:
+		delete(h, "Cookie")
+	default:
+		h["Cookie"] = kept
+	}
+}
+
+// keptCookies are the lines without our cookies: the very same slice if there
+// are none of ours.
+func keptCookies(lines []string, ours func(string) bool) []string {
+	kept, changed := lines, false
 	for i, line := range lines {
 		out, cut := withoutCookies(line, ours)
 		if cut && !changed {
-			changed = true
-			kept = append(kept, lines[:i]...)
+			kept, changed = append(lines[:0:0], lines[:i]...), true
 		}
 		if changed && (out != "" || !cut) {
 			kept = append(kept, out)
 		}
 	}
-	switch {
-	case changed && len(kept) == 0:
-		delete(h, "Cookie")
-	case changed:
-		h["Cookie"] = kept
-	}
+	return kept
 }
 
 // withoutCookies removes cookies from one Cookie header (RFC 6265 §4.2.1) and

@@ -40,6 +40,11 @@ func newStripper(cfg Config, methodOverride bool) *stripper {
 	if methodOverride {
 		all = append(all, methodOverrides()...)
 	}
+	return namesToStrip(all)
+}
+
+// namesToStrip makes a stripper of these names alone.
+func namesToStrip(all []string) *stripper {
 	s := &stripper{names: make(map[string]bool, len(all)), long: len(forwardedPrefix)}
 	for _, name := range all {
 		if named(name) {
@@ -73,6 +78,15 @@ func (s *stripper) ours(name string) bool {
 		return true
 	}
 	return len(folded) == len(name) && s.names[string(folded)]
+}
+
+// named reports whether a header is one of the names, in any spelling.
+func (s *stripper) named(name string) bool {
+	if len(name) > s.long {
+		return false
+	}
+	var room [64]byte
+	return s.names[string(fold(name, room[:0]))]
 }
 
 // strip removes them all. It allocates nothing; see BenchmarkStrip.
