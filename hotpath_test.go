@@ -114,6 +114,20 @@ func BenchmarkCheck(b *testing.B) {
 	}
 }
 
+// BenchmarkForwardAuth is the whole of a front proxy's question and our yes.
+func BenchmarkForwardAuth(b *testing.B) {
+	h, r := hotPath(b, "/auth/verify/nginx", "ANTEROOM_SERVER_TRUSTED_PROXIES=127.0.0.1")
+	r.Header.Set("X-Original-Method", "GET")
+	r.Header.Set("X-Original-Url", "http://localhost:8000/notes?a=1")
+	if status := once(h, r); status != http.StatusOK {
+		b.Fatalf("asking = %d", status)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		once(h, r)
+	}
+}
+
 func BenchmarkForward(b *testing.B) {
 	h, r := hotPath(b, "/hello")
 	b.ReportAllocs()

@@ -103,13 +103,14 @@ func (s *Server) yes(x *exchange, who *session.Identity, audience string) error 
 	if err := s.introducer.Introduce(h, x.r.Header, who, audience); err != nil {
 		return err
 	}
-	h.Set("X-Request-Id", x.hop.RequestID)
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Length", "0")
+	h["X-Request-Id"] = []string{x.hop.RequestID}
+	h["Cache-Control"], h["Content-Length"] = noStore, noContent
 	s.metrics.checked(x.dialect.Name, http.StatusOK)
 	x.WriteHeader(http.StatusOK)
 	return nil
 }
+
+var noStore, noContent = []string{"no-store"}, []string{"0"} // shared, and never changed
 
 // refuseCheck tells a front proxy no. One that relays gives the client what a
 // client of ours would get; others act upon the status, and may lead a browser

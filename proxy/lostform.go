@@ -18,10 +18,11 @@ const keptForm = 64 << 10
 // lostForm tells a person that a form met an ended session. The form is not
 // turned into a GET and not lost: up to 64 KiB of it go back to the browser
 // within the page, which sends it again after signing in. A form that another
-// site sent is not kept: sent again from here it would look like our own.
+// site sent is not kept: sent again from here it would look like our own. One
+// that a front proxy asks about did not come here at all.
 func (s *Server) lostForm(x *exchange, no *refusal) {
 	page := pages.LostForm{Action: s.here(x) + x.r.URL.RequestURI(), Method: x.r.Method, SignIn: s.signInURL(x)}
-	if s.sentFromHere(x) && x.r.Method == http.MethodPost {
+	if x.dialect == nil && s.sentFromHere(x) && x.r.Method == http.MethodPost {
 		s.keepForm(x, &page)
 	}
 	s.render(x, no.status, page)
