@@ -31,6 +31,7 @@ const (
 type target struct {
 	name, url string
 	cookie    string
+	headers   []string
 	rates     []float64
 	p50s      []time.Duration
 	p99s      []time.Duration
@@ -58,7 +59,7 @@ func (s *scene) rates(ctx context.Context) error {
 	}
 	fmt.Printf("%d connections, medians of %d rounds of %v, in turns\n", connections, rounds, roundTime)
 	for _, t := range ts {
-		fmt.Printf("  %-40s %9.0f req/s   p50 %8v   p99 %8v\n", t.name, median(t.rates), median(t.p50s), median(t.p99s))
+		t.print()
 	}
 	fmt.Printf("  proxying: %.2f of the bare ReverseProxy that adds the same headers, %.2f of one that adds none\n", ratio(ts[3], ts[2]), ratio(ts[3], ts[1]))
 	fmt.Printf("  check:    %.2f of the bare handler\n", ratio(ts[5], ts[4]))
@@ -81,6 +82,10 @@ func (s *scene) calm(ctx context.Context, bare, ours *target) error {
 	return nil
 }
 
+func (t *target) print() {
+	fmt.Printf("  %-40s %9.0f req/s   p50 %8v   p99 %8v\n", t.name, median(t.rates), median(t.p50s), median(t.p99s))
+}
+
 func ratio(a, b *target) float64 { return median(a.rates) / median(b.rates) }
 
 var (
@@ -94,6 +99,9 @@ func (t *target) runWith(ctx context.Context, conns int) error {
 	args := []string{"-t1", "-c" + strconv.Itoa(conns), "-d" + strconv.Itoa(int(roundTime/time.Second)) + "s", "--latency"}
 	if t.cookie != "" {
 		args = append(args, "-H", "Cookie: "+t.cookie)
+	}
+	for _, h := range t.headers {
+		args = append(args, "-H", h)
 	}
 	out, err := exec.CommandContext(ctx, "wrk", append(args, t.url)...).CombinedOutput()
 	if err != nil {

@@ -22,6 +22,7 @@ func serveApp(addr string) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/hello", func(w http.ResponseWriter, _ *http.Request) { w.Write(hello) })
 	mux.HandleFunc("/check", check)
+	mux.HandleFunc("/told", told)
 	mux.HandleFunc("/download", func(w http.ResponseWriter, r *http.Request) {
 		n, _ := strconv.ParseInt(r.URL.Query().Get("bytes"), 10, 64)
 		io.CopyN(w, zeros{}, n)

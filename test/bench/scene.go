@@ -23,9 +23,10 @@ type scene struct {
 	cookie     string // of a signed-in person
 	anteroom   *exec.Cmd
 	shared     twin // the same with session.store: redis
+	asked      asked
 	started    []*exec.Cmd
 	nextcloud  *http.Server
-	dir        string // Redis's
+	dir        string // Redis's and nginx's
 }
 
 // twin is a second Anteroom that differs in one setting.
@@ -80,8 +81,10 @@ func (s *scene) startAnterooms(ctx context.Context, anteroom string) (err error)
 		"ANTEROOM_SESSION_STORE=redis", "ANTEROOM_SESSION_REDIS_URL=redis://"+redis, "ANTEROOM_SESSION_KEYS=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="); err != nil {
 		return err
 	}
-	s.shared.cookie, err = signIn(s.shared.site)
-	return err
+	if s.shared.cookie, err = signIn(s.shared.site); err != nil {
+		return err
+	}
+	return s.startAsked(ctx, anteroom, cloud, l.Addr().String())
 }
 
 // startRedis starts a Redis that forgets.
