@@ -131,7 +131,9 @@ func (m *Manager) End(ctx context.Context, w http.ResponseWriter, r *http.Reques
 			err = e
 		}
 		l.settle(ctx)
-		grants = append(grants, l.current.Load().Grant())
+		if g := l.current.Load().Grant(); g.Identity.Subject != "" { // it ended long ago
+			grants = append(grants, g)
+		}
 	}
 	if err == nil {
 		m.o.Cookies.Clear(w, m.o.Cookies.Name(""))

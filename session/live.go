@@ -193,6 +193,18 @@ func (l *live) told() {
 	l.toEnd = nil
 }
 
+// shed leaves of an ended session the mark that it ended, and its times.
+func (l *live) shed() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.current.Load()
+	if s.Identity.Subject == "" || l.renewing != nil || l.reading != nil || l.streams != nil {
+		return
+	}
+	l.current.Store(&Session{live: l, record: record{Version: s.Version, Created: s.Created, Seen: s.Seen}})
+	l.savedAs = nil
+}
+
 // settle waits for a renewal under way.
 func (l *live) settle(ctx context.Context) {
 	l.mu.Lock()

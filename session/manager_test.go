@@ -455,6 +455,34 @@ func TestSignOutOfWhatCannotBeUsed(t *testing.T) {
 	})
 }
 
+// TestEndedIsShed: of a session that ended a while ago only that is kept, and
+// its cookie still opens nothing.
+func TestEndedIsShed(t *testing.T) {
+	each(t, config, func(s *site) {
+		got := s.signIn()
+		_, old := s.b.exchange()
+		w, r := s.b.exchange()
+		if _, err := s.m.End(s.Context(), w, r, session.EndSignedOut); err != nil {
+			s.Fatal(err)
+		}
+		for _, tt := range []struct {
+			after time.Duration
+			kept  int
+		}{{30 * time.Second, 1}, {90 * time.Second, 0}} {
+			time.Sleep(tt.after)
+			if n := session.Held(s.m, got.Who().Subject); n != tt.kept {
+				s.Errorf("%v after the end %d sessions are held with their tokens, want %d", tt.after, n, tt.kept)
+			}
+			if _, err := s.m.Load(old); !errors.Is(err, session.ErrNone) {
+				s.Errorf("Load(the cookie) %v after the end = %v, want ErrNone", tt.after, err)
+			}
+		}
+		if grants, err := s.m.End(s.Context(), httptest.NewRecorder(), old, session.EndSignedOut); err != nil || len(grants) != 0 {
+			s.Errorf("End again = %v, %v, want nothing to give back", grants, err)
+		}
+	})
+}
+
 // TestSignOutDuringRenewal: the tokens that come back are the newest, so that
 // none is left which nobody revokes.
 func TestSignOutDuringRenewal(t *testing.T) {

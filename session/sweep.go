@@ -87,10 +87,19 @@ func (m *Manager) sweepOne(ctx context.Context, l *live, now time.Time) bool {
 // forgetEnded drops an ended session once its record cannot come back: the
 // mark keeps a copy of it, in a store that did not answer, from being believed.
 func (m *Manager) forgetEnded(l *live, now time.Time) {
-	if _, over := m.over(l, now.Add(-m.touchEvery())); over && l.untold() == nil {
+	if l.untold() != nil {
+		return
+	}
+	if _, over := m.over(l, now.Add(-m.touchEvery())); over {
 		m.known.CompareAndDelete(l.key, l)
+	} else if !l.endedSince(now.Add(-shedAfter)) {
+		l.shed()
 	}
 }
+
+// shedAfter is how long an ended session keeps its tokens and person: until
+// whoever gives them back has done so.
+const shedAfter = time.Minute
 
 // metrics is what this package counts.
 type metrics struct {

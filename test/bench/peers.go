@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -98,6 +99,7 @@ func serveBareProxy(addr, app string) error {
 			DisableCompression:  true,
 		},
 		BufferPool: &buffers{},
+		ErrorLog:   log.New(io.Discard, "", 0), // of wrk leaving
 	}
 	return http.ListenAndServe(addr, p)
 }
