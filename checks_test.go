@@ -142,7 +142,7 @@ func TestCheckTellsAll(t *testing.T) {
 // application as the client spelt it is not let through.
 func TestCheckRefusesDisguise(t *testing.T) {
 	w := askedTown(t)
-	for _, name := range []string{"X_Forwarded_User", "X-Forwarded_Groups", "X.Forwarded.Email", "x_forwarded-name", "Remote-User", "remote_user", "X-Auth-Request-User", "X~Remote~User"} {
+	for _, name := range []string{"X_Forwarded_User", "X-Forwarded_Groups", "X.Forwarded.Email", "x_forwarded-name", "Remote-User", "remote_user", "X-Auth-Request-User", "X~Remote~User", "X_Forwarded_For", "X.Real.IP"} {
 		if resp, body := w.check(nil, "/auth/verify", "GET", w.site+"/public/x", name+": admin"); resp.StatusCode != http.StatusForbidden || !strings.Contains(body, "disguised_header") {
 			t.Errorf("with %s = %d %.200q, want 403 disguised_header", name, resp.StatusCode, body)
 		}

@@ -17,12 +17,13 @@ type Introducer struct {
 	own      func(string) bool
 	empty    []header        // every identity header, saying nothing
 	names    map[string]bool // theirs, canonical
-	never    *stripper       // them and identity.strip, folded
+	never    *stripper       // them and identity.strip
+	ours     *stripper       // all that the application must have from a proxy alone
 }
 
 // NewIntroducer makes an introducer. ownCookie says which cookies are ours.
 func NewIntroducer(cfg Config, a *Asserter, ownCookie func(string) bool) *Introducer {
-	i := &Introducer{asserter: a, own: ownCookie, names: map[string]bool{}}
+	i := &Introducer{asserter: a, own: ownCookie, names: map[string]bool{}, ours: newStripper(cfg, false)}
 	all := []string{cfg.Headers.User, cfg.Headers.PreferredUsername, cfg.Headers.Email, cfg.Headers.Name, cfg.Headers.Groups}
 	if named(cfg.Headers.Groups) {
 		all = append(all, groupsTruncated)
@@ -61,15 +62,20 @@ func (i *Introducer) Introduce(h, client http.Header, who *session.Identity, aud
 	return nil
 }
 
-// Disguised names the headers of a client's request that the values of
-// Introduce do not replace, although an application may take them for an
-// identity header: one with other marks than hyphens in its name (servers fold
-// them), or one of identity.strip in any spelling.
+// Disguised names the headers of a client's request that neither the values of
+// Introduce nor those of a front proxy replace, although an application may take
+// them for such: an identity or forwarding header with other marks than hyphens
+// in its name (servers fold them), or one of identity.strip in any spelling.
 func (i *Introducer) Disguised(client http.Header) (names []string) {
 	for name := range client {
-		if i.never.named(name) && !i.names[name] {
+		if i.never.named(name) && !i.names[name] || strings.ContainsFunc(name, oddMark) && i.ours.ours(name) {
 			names = append(names, name)
 		}
 	}
 	return names
+}
+
+// oddMark reports a mark in a header name that is no hyphen.
+func oddMark(c rune) bool {
+	return c != '-' && !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9')
 }
