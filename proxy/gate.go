@@ -191,7 +191,11 @@ var errSessionOver = fmt.Errorf("%w: %w", context.Canceled, session.ErrOver)
 // answerSession answers within a session: the answer ends when the session
 // does, however long it would have gone on; a WebSocket is told why.
 func (s *Server) answerSession(x *exchange, d *door, caller authn.Caller) error {
-	s.o.Sessions.Touch(x, x.r, caller.Session)
+	room := session.AnyCookies
+	if x.dialect != nil {
+		room = x.dialect.Cookies
+	}
+	s.o.Sessions.Touch(x, x.r, caller.Session, room)
 	x.session = caller.Session
 	if d.forward == nil {
 		return d.answer(x, caller.Who)

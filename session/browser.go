@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -21,7 +22,12 @@ var (
 	ErrTooLarge = errors.New("session is too large for cookies; use another session.store")
 	// errNoJar: the browser store was asked outside of a request.
 	errNoJar = errors.New("no browser at hand to keep the session")
+	// errNoRoom: the answer at hand does not take as many cookies to the browser.
+	errNoRoom = errors.New("no room in the answer for the session's cookies")
 )
+
+// AnyCookies is room for every Set-Cookie of an answer.
+const AnyCookies = math.MaxInt
 
 // Browser is a Store that keeps its records in the browser that makes the
 // request: sealed, in cookies named <name>_0, <name>_1, … A browser holds one
@@ -50,8 +56,9 @@ func NewBrowser(cookies *Cookies, codec *Codec, now func() time.Time) *Browser {
 // Jar is the browser at the other end of one request: the cookies it sent and
 // the answer that can set more.
 type Jar struct {
-	w http.ResponseWriter
-	r *http.Request
+	w    http.ResponseWriter
+	r    *http.Request
+	room int // how many Set-Cookie of the answer reach the browser
 }
 
 type jarKey struct{}
@@ -59,13 +66,18 @@ type jarKey struct{}
 // WithJar makes the request's browser known to the Browser store. w may be nil
 // where only reading is meant; a Put or Delete then fails.
 func WithJar(ctx context.Context, w http.ResponseWriter, r *http.Request) context.Context {
-	return context.WithValue(ctx, jarKey{}, &Jar{w: w, r: r})
+	return withJar(ctx, &Jar{w: w, r: r, room: AnyCookies})
 }
+
+func withJar(ctx context.Context, j *Jar) context.Context { return context.WithValue(ctx, jarKey{}, j) }
 
 func jarOf(ctx context.Context) *Jar {
 	j, _ := ctx.Value(jarKey{}).(*Jar)
 	return j
 }
+
+// left is how many more cookies the answer takes along.
+func (j *Jar) left() int { return j.room - len(j.w.Header()["Set-Cookie"]) }
 
 // carried is what is sealed into the cookies: key and expiry bound to the value.
 type carried struct {
@@ -101,7 +113,9 @@ func (b *Browser) Get(ctx context.Context, key string) ([]byte, bool, error) {
 	return c.value, true, nil
 }
 
-// Put implements Store. ErrTooLarge is permanent for that value.
+// Put implements Store. ErrTooLarge is permanent for that value. Where the
+// answer has no room for all of the cookies, none is written: a browser that
+// gets a part of them has nothing.
 func (b *Browser) Put(ctx context.Context, key string, value []byte, ttl time.Duration) error {
 	j := jarOf(ctx)
 	if j == nil || j.w == nil {
@@ -115,14 +129,20 @@ func (b *Browser) Put(ctx context.Context, key string, value []byte, ttl time.Du
 	if len(sealed) > chunkSize*maxChunks {
 		return ErrTooLarge
 	}
+	chunks := (len(sealed) + chunkSize - 1) / chunkSize
+	stale := b.from(j, chunks)
+	if chunks+len(stale) > j.left() {
+		return errNoRoom
+	}
 	b.revive(key)
-	n := 0
-	for ; len(sealed) > 0; n++ {
+	for n := range chunks {
 		part := sealed[:min(chunkSize, len(sealed))]
 		sealed = sealed[len(part):]
 		b.cookies.Set(j.w, b.chunk(n), part, 0)
 	}
-	b.clearFrom(j, n)
+	for _, name := range stale {
+		b.cookies.Clear(j.w, name)
+	}
 	return nil
 }
 
@@ -139,7 +159,9 @@ func (b *Browser) Take(ctx context.Context, key string) ([]byte, bool, error) {
 func (b *Browser) Delete(ctx context.Context, key string) error {
 	b.bury(key)
 	if j := jarOf(ctx); j != nil && j.w != nil {
-		b.clearFrom(j, 0)
+		for _, name := range b.from(j, 0) {
+			b.cookies.Clear(j.w, name)
+		}
 	}
 	return nil
 }
@@ -165,13 +187,14 @@ func (b *Browser) open(r *http.Request) (c carried, ok bool) {
 	return c, b.sealer.Open(string(sealed), &plain) == nil && c.parse(plain)
 }
 
-// clearFrom removes the chunks n, n+1, … that the browser still has.
-func (b *Browser) clearFrom(j *Jar, n int) {
+// from names the chunks n, n+1, … that the browser has.
+func (b *Browser) from(j *Jar, n int) (names []string) {
 	for ; n < maxChunks; n++ {
 		if _, err := j.r.Cookie(b.chunk(n)); err == nil {
-			b.cookies.Clear(j.w, b.chunk(n))
+			names = append(names, b.chunk(n))
 		}
 	}
+	return names
 }
 
 func (b *Browser) chunk(n int) string { return b.cookies.Name(strconv.Itoa(n)) }

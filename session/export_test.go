@@ -10,3 +10,11 @@ func Held(m *Manager, subject string) (n int) {
 	})
 	return n
 }
+
+// Ways counts the sessions of the cookie store that are followed on their way.
+func Ways(m *Manager) int {
+	a := m.st.(*alone)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.ways)
+}

@@ -90,11 +90,17 @@ func newSite(t *testing.T, kind string, cfg session.Config) *site {
 			s.told = append(s.told, why)
 		}}
 	s.m = session.New(cfg, s.o)
+	stop := run(s.m)
+	t.Cleanup(func() { s.m.Close(context.Background()); stop() })
+	return s
+}
+
+// run runs a manager until stop is called.
+func run(m *session.Manager) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	go func() { s.m.Run(ctx); close(done) }()
-	t.Cleanup(func() { s.m.Close(context.Background()); cancel(); <-done })
-	return s
+	go func() { m.Run(ctx); close(done) }()
+	return func() { m.Close(context.Background()); cancel(); <-done }
 }
 
 func (s *site) signIn() *session.Session {
@@ -116,7 +122,7 @@ func (s *site) visit() (*session.Session, error) {
 	w, r := s.b.exchange()
 	got, err := s.m.Load(r)
 	if err == nil {
-		s.m.Touch(w, r, got)
+		s.m.Touch(w, r, got, session.AnyCookies)
 	}
 	return got, err
 }

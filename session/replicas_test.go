@@ -133,7 +133,7 @@ func (f *fleet) visit(at int) (*session.Session, error) {
 	w, r := f.b.exchange()
 	s, err := f.ms[at].Load(r)
 	if err == nil {
-		f.ms[at].Touch(w, r, s)
+		f.ms[at].Touch(w, r, s, session.AnyCookies)
 	}
 	return s, err
 }
@@ -171,7 +171,7 @@ func TestReplicasRefreshOnce(t *testing.T) {
 							if s, err := f.ms[at].Load(r); err != nil {
 								f.Errorf("Load = %v", err)
 							} else {
-								f.ms[at].Touch(httptest.NewRecorder(), r, s)
+								f.ms[at].Touch(httptest.NewRecorder(), r, s, session.AnyCookies)
 							}
 						})
 					}

@@ -12,17 +12,53 @@ import (
 // interval, and whatever could not be written before. It does not hold up the
 // request unless the browser itself keeps the session. A store that does not
 // answer is no matter: the next Touch tries again.
-func (m *Manager) Touch(w http.ResponseWriter, r *http.Request, s *Session) {
+//
+// room is how many Set-Cookie of this answer reach the browser, or AnyCookies.
+// A browser's own session that needs more is left to a Touch that has them.
+func (m *Manager) Touch(w http.ResponseWriter, r *http.Request, s *Session, room int) {
 	l, now := s.live, m.o.Now()
-	if !l.saveDue(now, m.touchEvery()) {
-		return
-	}
-	if !m.alone {
+	switch {
+	case !l.saveDue(now, m.touchEvery()):
+	case m.alone:
+		m.saveByAnswer(w, r, l, room, now)
+	default:
 		m.writeSoon(l)
+	}
+}
+
+// saveByAnswer saves a session in the browser that keeps it, if the answer
+// takes it there, and looks whether what was written before has come back.
+func (m *Manager) saveByAnswer(w http.ResponseWriter, r *http.Request, l *live, room int, now time.Time) {
+	a, every := m.st.(*alone), m.touchEvery()
+	left, version := room-len(w.Header()["Set-Cookie"]), l.current.Load().Version
+	if a.cramped(l.key, left, version, now, every) {
 		return
 	}
-	if err := m.save(WithJar(r.Context(), w, r), l, now); err != nil {
+	ctx := withJar(r.Context(), &Jar{w: w, r: r, room: room})
+	if a.lost(ctx, l.key, now, every) {
+		m.unreached(a, now, "they keep not coming back")
+	}
+	err := m.save(ctx, l, now)
+	switch {
+	case errors.Is(err, errNoRoom):
+		if a.noRoom(l.key, left, version, now, m.cfg.IdleTimeout/2) {
+			m.unreached(a, now, "no answer had room for them for half of session.idle_timeout")
+		}
+	case err != nil:
 		m.o.Log.Warn("session not saved; will try again", "error", err)
+	}
+	if l.ended.Load() { // it ended while we wrote
+		a.forget(l.key)
+	}
+}
+
+// unreached counts, and says now and then, that cookies do not reach the
+// browser: this process alone knows the session's present state.
+func (m *Manager) unreached(a *alone, now time.Time, why string) {
+	m.metrics.lost.Inc()
+	if a.mayWarn(now) {
+		m.o.Log.Warn("session cookies do not reach the browser, which keeps older ones; "+
+			"have the front proxy relay Set-Cookie, also that of its check, or set session.store to memory or redis", "why", why)
 	}
 }
 
@@ -125,6 +161,9 @@ const retold = 10 * time.Minute
 // have lost: ends first, then changes and uses. Sessions with streams are read,
 // for they may have ended meanwhile.
 func (m *Manager) resync() {
+	if m.alone { // nothing was away, and without a request nothing can be told
+		return
+	}
 	m.tellGraves(m.ctx)
 	since := m.o.Now().Add(-retold)
 	m.known.Range(func(_, v any) bool {

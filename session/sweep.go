@@ -107,6 +107,7 @@ type metrics struct {
 	ended           *prometheus.CounterVec
 	renewed         *prometheus.CounterVec
 	live, streaming prometheus.Gauge
+	lost            prometheus.Counter // cookies of the browser store
 
 	hits, reads, graced prometheus.Counter // of lookups
 	revoked             *prometheus.CounterVec
@@ -124,12 +125,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			[]string{"why"}),
 		heard:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "anteroom_sessions_heard", Help: "1 while changes made by other replicas are heard; without it every request asks the store."}),
 		streaming: prometheus.NewGauge(prometheus.GaugeOpts{Name: "anteroom_sessions_streaming", Help: "Of these, sessions with a request under way."}),
+		lost: prometheus.NewCounter(prometheus.CounterOpts{Name: "anteroom_session_cookies_lost_total",
+			Help: "Times that a session's cookies were found not to reach its browser (session.store: cookie)."}),
 	}
 	lookups := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "anteroom_session_lookups_total",
 		Help: "Sessions looked up: in memory alone (hit), in the store (read), or used within grace while the store did not answer (grace)."}, []string{"from"})
 	m.hits, m.reads, m.graced = lookups.WithLabelValues("hit"), lookups.WithLabelValues("read"), lookups.WithLabelValues("grace")
 	if reg != nil {
-		reg.MustRegister(m.begun, m.ended, m.renewed, m.live, m.streaming, m.revoked, m.heard, lookups)
+		reg.MustRegister(m.begun, m.ended, m.renewed, m.live, m.streaming, m.lost, m.revoked, m.heard, lookups)
 	}
 	return m
 }
