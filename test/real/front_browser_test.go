@@ -25,7 +25,7 @@ func TestFrontInBrowser(t *testing.T) {
 	var saw struct {
 		At         []string
 		Status     int
-		Corners     string
+		Corners    string
 		Complaints []string
 	}
 	if err == nil {
