@@ -156,8 +156,10 @@ func (s *scene) start(ctx context.Context, env []string, name string, args ...st
 
 func (s *scene) end() {
 	for _, c := range s.started {
-		c.Process.Kill()
+		c.Process.Signal(syscall.SIGTERM) // nginx ends its workers then
+		late := time.AfterFunc(2*time.Second, func() { c.Process.Kill() })
 		c.Wait()
+		late.Stop()
 	}
 	if s.nextcloud != nil {
 		s.nextcloud.Close()
