@@ -88,22 +88,38 @@ const maxConfigBytes = 1 << 20
 // Everything that is wrong is reported at once, sorted by line and key; the
 // configuration is nil if anything is.
 func loadConfig(path string, explicit bool, getenv func(string) (string, bool), environ []string) (*Config, []Fault) {
-	if path == "" {
-		return parseConfig("", nil, getenv, environ)
+	cfg, _, faults := loadPlaced(path, explicit, getenv, environ)
+	return cfg, faults
+}
+
+// loadPlaced is loadConfig that tells, too, where each key was said.
+func loadPlaced(path string, explicit bool, getenv func(string) (string, bool), environ []string) (*Config, map[string]place, []Fault) {
+	var data []byte
+	if path != "" {
+		var err error
+		data, err = readFile(path)
+		if errors.Is(err, fs.ErrNotExist) && !explicit {
+			path = ""
+		} else if err != nil {
+			return nil, nil, []Fault{{Source: path, Problem: "cannot be read: " + err.Error()}}
+		}
 	}
-	data, err := readFile(path)
-	if errors.Is(err, fs.ErrNotExist) && !explicit {
-		return parseConfig("", nil, getenv, environ)
-	}
-	if err != nil {
-		return nil, []Fault{{Source: path, Problem: "cannot be read: " + err.Error()}}
-	}
-	return parseConfig(path, data, getenv, environ)
+	l := newLoader(path, getenv)
+	cfg, faults := l.load(data, environ)
+	return cfg, l.places, faults
 }
 
 // parseConfig is loadConfig with the file in hand; source is its name.
 func parseConfig(source string, data []byte, getenv func(string) (string, bool), environ []string) (*Config, []Fault) {
-	l := &loader{cfg: new(Config), getenv: getenv, source: source, places: map[string]place{}, spoilt: map[string]bool{}, holds: map[string]bool{}}
+	return newLoader(source, getenv).load(data, environ)
+}
+
+func newLoader(source string, getenv func(string) (string, bool)) *loader {
+	return &loader{cfg: new(Config), getenv: getenv, source: source, places: map[string]place{}, spoilt: map[string]bool{}, holds: map[string]bool{}}
+}
+
+// load loads everything, the file from data.
+func (l *loader) load(data []byte, environ []string) (*Config, []Fault) {
 	setDefaults(reflect.ValueOf(l.cfg).Elem())
 	readable := l.loadYAML(data)
 	l.loadEnvironment(environ)

@@ -27,6 +27,7 @@ type town struct {
 	cloudURL    string
 	app         *application
 	log, audit  *output
+	env         []string
 	stop        func()
 }
 
@@ -97,6 +98,7 @@ func found(t *testing.T, o demo.Options, env ...string) *town {
 
 func (w *town) start(env []string) {
 	w.Helper()
+	w.env = env
 	sys := system{Environ: env, Out: w.audit, Err: w.log}
 	cfg, faults := loadConfig("", false, sys.lookup, sys.Environ)
 	if len(faults) > 0 {

@@ -61,6 +61,7 @@ func commands() []command {
 		{"serve", "", "run the proxy (the default)", serve},
 		{"demo", "[--provider oidc|nextcloud]", "try everything on this machine, with a pretend Nextcloud", runDemo},
 		{"check", "[--print-config]", "load the configuration and say all that is wrong with it", check},
+		{"explain", "METHOD URL [--user U] [--group G]", "say which rule a request falls under, what it would be answered, and why", explain},
 		{"keys", "new [--jwt ALG] | rotate FILE", "make sealing and signing keys", keys},
 		{"sessions", "list | revoke", "list the sessions of all replicas, or end them", sessions},
 		{"healthcheck", "", "exit 0 if the admin listener says ready", healthcheck},
@@ -150,14 +151,20 @@ func parse(fs *flag.FlagSet, args []string) error {
 
 // configured loads the configuration, or says everything that is wrong with it.
 func configured(file string, sys system) (*Config, error) {
+	cfg, _, err := configuredPlaced(file, sys)
+	return cfg, err
+}
+
+// configuredPlaced is configured that tells, too, where each key was said.
+func configuredPlaced(file string, sys system) (*Config, map[string]place, error) {
 	explicit := file != ""
 	if !explicit {
 		file = "config.yaml"
 	}
-	cfg, faults := loadConfig(file, explicit, sys.lookup, sys.Environ)
+	cfg, places, faults := loadPlaced(file, explicit, sys.lookup, sys.Environ)
 	if len(faults) > 0 {
 		writeFaults(sys.Err, faults)
-		return nil, errSaid
+		return nil, nil, errSaid
 	}
-	return cfg, nil
+	return cfg, places, nil
 }

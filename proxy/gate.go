@@ -91,7 +91,7 @@ func (s *Server) ownDoor(path string) *door {
 
 // rule is the index of the route that a request falls under.
 func (s *Server) rule(x *exchange, path string) (int, error) {
-	i, err := s.policy.Match(authz.Target{Method: x.r.Method, Host: bareHost(x.origin.site), Path: path})
+	i, err := s.policy.Match(x.target(path))
 	switch {
 	case err != nil:
 		return i, &refusal{status: http.StatusBadRequest, reason: reasonPath, cause: err}
@@ -99,6 +99,11 @@ func (s *Server) rule(x *exchange, path string) (int, error) {
 		return i, &refusal{status: http.StatusNotFound, reason: reasonNoRoute}
 	}
 	return i, nil
+}
+
+// target is what the policy judges a request by.
+func (x *exchange) target(path string) authz.Target {
+	return authz.Target{Method: x.r.Method, Host: bareHost(x.origin.site), Path: path}
 }
 
 // escapedPath is the path as it stands in the request line, byte for byte.

@@ -43,24 +43,43 @@ func (p *Policy) ByMethod() bool { return p.methods }
 // Rule returns the rule with the index that Match gave.
 func (p *Policy) Rule(i int) *Rule { return &p.rules[i] }
 
+// Reading is one way in which an application may read a path, and the index of
+// the rule that the request falls under then, -1 for none.
+type Reading struct {
+	Path    string
+	AnyCase bool // by an application that ignores the case of letters
+	Rule    int
+}
+
 // Match returns the index of the rule that a request falls under, -1 if none,
 // or ErrAmbiguous if its path can be read so as to fall under another.
 func (p *Policy) Match(t Target) (int, error) {
-	var room [8]string
-	readings, err := Readings(t.Path, room[:0])
+	var room [9]Reading
+	readings, err := p.Read(t, room[:0])
 	if err != nil {
 		return -1, err
 	}
-	rule := p.first(t, readings[0], false)
-	if p.first(t, readings[0], true) != rule {
-		return -1, ErrAmbiguous // an application that ignores letter case reads another rule
-	}
-	for _, reading := range readings[1:] {
-		if p.first(t, reading, false) != rule {
+	for i := range readings {
+		if readings[i].Rule != readings[0].Rule {
 			return -1, ErrAmbiguous
 		}
 	}
-	return rule, nil
+	return readings[0].Rule, nil
+}
+
+// Read appends every reading of a request's path, its normal form first.
+// ErrAmbiguous means that it is no path.
+func (p *Policy) Read(t Target, into []Reading) ([]Reading, error) {
+	var room [8]string
+	paths, err := Readings(t.Path, room[:0])
+	if err != nil {
+		return nil, err
+	}
+	into = append(into, Reading{Path: paths[0], Rule: p.first(t, paths[0], false)}, Reading{Path: paths[0], AnyCase: true, Rule: p.first(t, paths[0], true)})
+	for _, path := range paths[1:] {
+		into = append(into, Reading{Path: path, Rule: p.first(t, path, false)})
+	}
+	return into, nil
 }
 
 // first is the first rule for a path, by the letter or whatever its case.

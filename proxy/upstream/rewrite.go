@@ -58,6 +58,12 @@ type target struct {
 	mark   bool // a ? with nothing after it
 }
 
+// CheckTarget reports ErrTarget for a request that Forward would not pass on.
+func CheckTarget(r *http.Request) error {
+	_, err := targetOf(r)
+	return err
+}
+
 // targetOf takes the request target apart. The path goes out as URL.Opaque,
 // which net/http writes as it is. It takes one that begins with // for a host,
 // though: such a path must be what url.URL makes of it.

@@ -49,7 +49,7 @@ func (p *RelyingParty) finish(w http.ResponseWriter, r *http.Request) (res Resul
 	if err != nil {
 		return res, kind, withReturn(err, f.ReturnTo)
 	}
-	if !p.mayEnter(&g.Identity) {
+	if !p.MayEnter(&g.Identity) {
 		p.giveBack(r.Context(), prov, g.Tokens)
 		return res, kind, &Error{Kind: NotAllowed, Who: &g.Identity, ReturnTo: f.ReturnTo}
 	}
@@ -126,8 +126,8 @@ func (p *RelyingParty) judgeBrowser(r *http.Request, f *flow) (b browserRecord, 
 	return b, nil
 }
 
-// mayEnter asks allowed_users and allowed_groups: either suffices, none means all.
-func (p *RelyingParty) mayEnter(who *session.Identity) bool {
+// MayEnter asks allowed_users and allowed_groups: either suffices, none means all.
+func (p *RelyingParty) MayEnter(who *session.Identity) bool {
 	if len(p.cfg.AllowedGroups) == 0 && len(p.cfg.AllowedUsers) == 0 {
 		return true
 	}

@@ -153,7 +153,7 @@ func (p *RelyingParty) Renew(ctx context.Context, g session.Grant) (session.Gran
 		return g, &Error{Kind: Unavailable, Err: cmp.Or(p.Ready(), errOtherProvider)}
 	}
 	next, err := prov.renew(ctx, g)
-	if err == nil && !p.mayEnter(&next.Identity) {
+	if err == nil && !p.MayEnter(&next.Identity) {
 		err = session.ErrNotAllowed
 	}
 	p.metrics.renewals.WithLabelValues(prov.kind(), renewalResult(err)).Inc()
