@@ -70,6 +70,7 @@ func (l *loader) checkServer() {
 	if _, port, _ := net.SplitHostPort(s.Listen); s.Listen == s.AdminListen && port != "0" {
 		l.breaks("server.admin_listen", "is the address of server.listen, too; take another port")
 	}
+	l.checkExtAuthz(s)
 	for i, h := range s.Hosts {
 		if err := checkHost(h); err != nil {
 			l.breaks(entry("server.hosts", i), "%v", err)

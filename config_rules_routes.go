@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -140,5 +141,22 @@ func (l *loader) upstreamAt(key, text string) {
 	case u == nil:
 	case u.Scheme != "unix" && u.Path != "":
 		l.breaks(key, "has a path; write the origin alone, %s: paths reach the application as they came", origin(u))
+	}
+}
+
+// checkExtAuthz checks where Envoy asks.
+func (l *loader) checkExtAuthz(s proxy.Config) {
+	const key = "server.ext_authz_listen"
+	if s.ExtAuthzListen == "" {
+		return
+	}
+	l.checkAddress(key, s.ExtAuthzListen)
+	for other, address := range map[string]string{"server.listen": s.Listen, "server.admin_listen": s.AdminListen} {
+		if _, port, _ := net.SplitHostPort(address); s.ExtAuthzListen == address && port != "0" {
+			l.breaks(key, "is the address of %s, too; take another port", other)
+		}
+	}
+	if len(s.TrustedProxies) == 0 {
+		l.breaks(key, "is set, though server.trusted_proxies is not: nobody may ask there; name Envoy's network, such as 10.0.0.0/8")
 	}
 }

@@ -47,6 +47,9 @@ var homes = []struct {
 	{"github.com/studio-b12/gowebdav", []string{"integrations"}},
 	{"github.com/emersion/", []string{"integrations"}},
 	{"github.com/mileusna/useragent", []string{"proxy/pages"}},
+	{"google.golang.org/grpc", []string{"proxy"}},
+	{"google.golang.org/protobuf", []string{"proxy"}},
+	{"github.com/envoyproxy/go-control-plane", []string{"proxy", "proxy/forwardauth"}},
 	{"go.yaml.in/yaml", []string{"."}},
 }
 

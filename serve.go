@@ -48,7 +48,7 @@ func serve(ctx context.Context, args []string, sys system) error {
 const gcPercent = 400
 
 // serveConfig runs the proxy with a configuration. started, if not nil, is
-// told the addresses once both listeners are open.
+// told the addresses once the listeners are open.
 func serveConfig(ctx context.Context, cfg *Config, sys system, started func(site, admin net.Addr)) error {
 	lines := newLineBuffer(sys.Err)
 	log := newLog(cfg.Telemetry, lines)
@@ -70,12 +70,32 @@ func serveConfig(ctx context.Context, cfg *Config, sys system, started func(site
 		site.Close()
 		return fmt.Errorf("server.admin_listen: %w", err)
 	}
+	asked, err := h.listenExtAuthz()
+	if err != nil {
+		site.Close()
+		admin.Close()
+		return err
+	}
 	log.Info("listening", "site", site.Addr().String(), "admin", admin.Addr().String(), "public_url", cfg.Server.PublicURL, "nextcloud", cfg.Nextcloud.URL)
 	warnUnserved(cfg, log)
 	if started != nil {
 		started(site.Addr(), admin.Addr())
 	}
-	return h.run(ctx, site, admin)
+	return h.run(ctx, site, admin, asked)
+}
+
+// listenExtAuthz opens the listener for Envoy; nil where none is configured.
+func (h *house) listenExtAuthz() (net.Listener, error) {
+	address := h.cfg.Server.ExtAuthzListen
+	if address == "" {
+		return nil, nil
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("server.ext_authz_listen: %w", err)
+	}
+	h.log.Info("listening for Envoy", "ext_authz", l.Addr().String())
+	return l, nil
 }
 
 // house is everything that runs.
@@ -219,21 +239,25 @@ func (h *house) giveBack(ctx context.Context, g session.Grant, why session.End) 
 // giveBackTime is how long the provider may take to revoke tokens.
 const giveBackTime = 10 * time.Second
 
-// run serves both listeners until ctx is done, then drains.
-func (h *house) run(ctx context.Context, site, admin net.Listener) error {
+// run serves the listeners until ctx is done, then drains. asked may be nil.
+func (h *house) run(ctx context.Context, site, admin, asked net.Listener) error {
 	background, stop := context.WithCancel(context.Background())
 	var work sync.WaitGroup
 	for _, f := range []func(context.Context){h.signIn.Run, h.sessions.Run, h.keys.Run} {
 		work.Go(func() { f(background) })
 	}
+	checks := append(h.checks, proxy.Check{Name: "nextcloud", Err: h.signIn.Ready})
 	adminServer := &http.Server{
-		Handler:           h.server.Admin(append(h.checks, proxy.Check{Name: "nextcloud", Err: h.signIn.Ready}), h.registry),
+		Handler:           h.server.Admin(checks, h.registry),
 		ReadHeaderTimeout: 5 * time.Second,
 		ErrorLog:          slog.NewLogLogger(h.log.Handler(), slog.LevelDebug),
 	}
-	failed := make(chan error, 2)
+	failed := make(chan error, 3)
 	work.Go(func() { failed <- h.server.Serve(site) })
 	work.Go(func() { failed <- notClosed(adminServer.Serve(admin)) })
+	if asked != nil {
+		work.Go(func() { failed <- h.server.ServeExtAuthz(asked, checks) })
+	}
 
 	var err error
 	select {

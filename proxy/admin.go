@@ -27,11 +27,14 @@ func (s *Server) Admin(checks []Check, metrics prometheus.Gatherer) http.Handler
 	return mux
 }
 
-func (s *Server) ready(w http.ResponseWriter, checks []Check) {
-	out := struct {
-		Ready  bool              `json:"ready"`
-		Checks map[string]string `json:"checks"`
-	}{true, map[string]string{}}
+// readiness is whether requests are wanted here, and what each check says.
+type readiness struct {
+	Ready  bool              `json:"ready"`
+	Checks map[string]string `json:"checks"`
+}
+
+func (s *Server) readiness(checks []Check) readiness {
+	out := readiness{true, map[string]string{}}
 	if s.draining.Load() {
 		out.Ready, out.Checks["server"] = false, "stopping"
 	}
@@ -41,6 +44,11 @@ func (s *Server) ready(w http.ResponseWriter, checks []Check) {
 			out.Ready, out.Checks[c.Name] = false, err.Error()
 		}
 	}
+	return out
+}
+
+func (s *Server) ready(w http.ResponseWriter, checks []Check) {
+	out := s.readiness(checks)
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	if !out.Ready {

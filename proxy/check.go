@@ -27,14 +27,20 @@ type asking struct {
 func (s *Server) layChecks() {
 	s.introducer = upstream.NewIntroducer(s.o.Identity, s.o.Asserter, s.o.Cookies.Ours)
 	for _, dialect := range forwardauth.All() {
-		a := &asking{dialect: dialect}
-		for i, app := range s.apps {
-			a.routes = append(a.routes, &door{name: doorCheck, allow: s.policy.Rule(i).Allow, refuse: app.refuse, answer: func(x *exchange, who *session.Identity) error {
-				return s.yes(x, who, s.audiences[i])
-			}})
-		}
+		a := s.asking(dialect, func(route int) answer {
+			return func(x *exchange, who *session.Identity) error { return s.yes(x, who, s.audiences[route]) }
+		})
 		s.own[dialect.Path] = &door{name: doorCheck, allow: authz.Allow{Public: true}, refuse: refuseByCaller, anyHost: true, asks: a}
 	}
+}
+
+// asking makes the doors behind one dialect; yes is what each route's ends in.
+func (s *Server) asking(dialect *forwardauth.Dialect, yes func(route int) answer) *asking {
+	a := &asking{dialect: dialect}
+	for i, app := range s.apps {
+		a.routes = append(a.routes, &door{name: doorCheck, allow: s.policy.Rule(i).Allow, refuse: app.refuse, answer: yes(i)})
+	}
+	return a
 }
 
 // asked finds the door for the request that a front proxy asks about, which

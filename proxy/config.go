@@ -16,6 +16,7 @@ type Config struct {
 	H2C            bool          `yaml:"h2c" doc:"also speak HTTP/2 without TLS, with prior knowledge only"`
 	TrustedProxies []string      `yaml:"trusted_proxies" doc:"CIDRs of front proxies whose X-Forwarded-* are believed; none by default"`
 	AdminListen    string        `yaml:"admin_listen" default:"127.0.0.1:9090" doc:"address of the admin listener: /healthz, /readyz, /metrics"`
+	ExtAuthzListen string        `yaml:"ext_authz_listen" doc:"address at which Envoy asks over gRPC (external authorization, and health); empty: none"`
 	MaxHeaderBytes int           `yaml:"max_header_bytes" default:"65536" doc:"largest request header"`
 	HeaderTimeout  time.Duration `yaml:"header_timeout" default:"10s" doc:"how long a client may take to send its header"`
 	IdleTimeout    time.Duration `yaml:"idle_timeout" default:"2m" doc:"how long an unused connection is kept"`

@@ -77,6 +77,17 @@ func (o *origins) of(r *http.Request) (origin, error) {
 	return g, nil
 }
 
+// behind is the origin of a request that a trusted proxy told us of, and that
+// reached it from source. What names the site is for the proxy to tell.
+func (o *origins) behind(source netip.Addr, h http.Header) (origin, error) {
+	g := origin{client: source.String(), trusted: true}
+	g.forwarded = g.client
+	if !o.trustsAddr(source) {
+		return g, nil
+	}
+	return g, o.rightmost(&g, strings.Join(h["X-Forwarded-For"], ","))
+}
+
 // believe takes over what a trusted proxy says of the request.
 func (o *origins) believe(g *origin, h http.Header) error {
 	proto, err := single(h, "X-Forwarded-Proto")
@@ -131,9 +142,10 @@ func (o *origins) rightmost(g *origin, chain string) error {
 
 func (o *origins) trusts(client string) bool {
 	a, err := netip.ParseAddr(client)
-	if err != nil {
-		return false
-	}
+	return err == nil && o.trustsAddr(a)
+}
+
+func (o *origins) trustsAddr(a netip.Addr) bool {
 	a = a.Unmap()
 	for _, p := range o.trusted {
 		if p.Contains(a) {

@@ -8,12 +8,14 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -69,6 +71,8 @@ type Server struct {
 	away       *pages.Pages         // for addresses of theirs
 
 	http     *http.Server
+	tls      func() (*tls.Config, error) // of all our listeners
+	extAuthz *extAuthz                   // nil: not served
 	draining atomic.Bool
 	requests atomic.Int64            // under way, those that the http.Server no longer counts too
 	cutOff   context.CancelCauseFunc // ends what is still under way
@@ -99,8 +103,12 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s.metrics = newMetrics(o.Registry, doorNames)
+	s.tls = sync.OnceValues(func() (*tls.Config, error) { return newTLS(o.Config.TLS, o.Log, o.Now) })
 	s.http = s.newHTTP()
-	return s, nil
+	if o.Config.ExtAuthzListen != "" {
+		s.extAuthz, err = s.newExtAuthz()
+	}
+	return s, err
 }
 
 func originOf(u *url.URL) string { return u.Scheme + "://" + u.Host }
@@ -128,12 +136,12 @@ func (s *Server) newHTTP() *http.Server {
 
 // Serve answers requests from the listener until Shutdown; it then returns nil.
 func (s *Server) Serve(l net.Listener) error {
-	if t := s.o.Config.TLS; t.Cert != "" {
-		tlsConfig, err := newTLS(t, s.o.Log, s.o.Now)
+	if s.o.Config.TLS.Cert != "" {
+		tlsConfig, err := s.tls()
 		if err != nil {
 			return err
 		}
-		s.http.TLSConfig = tlsConfig
+		s.http.TLSConfig = tlsConfig.Clone()
 		return closed(s.http.ServeTLS(l, "", ""))
 	}
 	return closed(s.http.Serve(l))
@@ -151,7 +159,9 @@ func closed(err error) error {
 // which are told to come again (upstream.CloseRestarting).
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.draining.Store(true)
+	drained := s.extAuthz.drain(ctx)
 	err := s.http.Shutdown(ctx)
+	drained()
 	if !s.idle(ctx) {
 		err = fmt.Errorf("requests still under way were cut off: %w", ctx.Err())
 	}

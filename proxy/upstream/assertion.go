@@ -38,6 +38,8 @@ type assertion struct {
 	renew   time.Time
 	expires time.Time
 	headers []header
+
+	rendered rendering // of the headers, for front proxies that read no HTTP
 }
 
 type header struct {

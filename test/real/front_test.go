@@ -36,22 +36,23 @@ type front struct {
 // and somebody in front of it all. The hosts below front.test are the front
 // proxy's: app has Anteroom below /auth/, auth is Anteroom's, wiki is guarded.
 type frontage struct {
-	*site // Anteroom; URL is the public one, at the front proxy
-	front front
-	port  string // of the front proxy
-	nc    nextcloud
-	app   *frontApplication
-	p     *person
+	*site    // Anteroom; URL is the public one, at the front proxy
+	front    front
+	port     string // of the front proxy
+	extAuthz string // where Anteroom answers Envoy over gRPC
+	nc       nextcloud
+	app      *frontApplication
+	p        *person
 }
 
 // newFrontage starts everything. public is the host of the public URL.
 func newFrontage(t *testing.T, kind front, public string, env ...string) *frontage {
 	t.Helper()
-	f := &frontage{front: kind, port: freePort(t), app: newFrontApplication(t), site: newSite(t)}
+	f := &frontage{front: kind, port: freePort(t), extAuthz: "127.0.0.1:" + freePort(t), app: newFrontApplication(t), site: newSite(t)}
 	f.URL = "http://" + f.host(public)
 	f.Redirect = f.URL + "/auth/callback"
 	f.nc = startNextcloud(t, f.site, demo.Options{})
-	f.site.start(t, settings{env: with(with(f.nc.env(), "ANTEROOM_SERVER_TRUSTED_PROXIES", "127.0.0.1/32", "ANTEROOM_SESSION_COOKIE_DOMAIN", map[string]string{"auth": "front.test"}[public]), env...), yaml: `
+	f.site.start(t, settings{env: with(with(f.nc.env(), "ANTEROOM_SERVER_TRUSTED_PROXIES", "127.0.0.1/32", "ANTEROOM_SERVER_EXT_AUTHZ_LISTEN", f.extAuthz, "ANTEROOM_SESSION_COOKIE_DOMAIN", map[string]string{"auth": "front.test"}[public]), env...), yaml: `
 upstream: none
 routes:
   - {path: /public, allow: public}
