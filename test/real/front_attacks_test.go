@@ -135,6 +135,32 @@ func (s frontTest) paths(t *testing.T) {
 	}
 }
 
+// lies: a client's own words about where it wants to go move nobody, whichever
+// form they have.
+func (s frontTest) lies(t *testing.T) {
+	public := []string{"/public/x", "//public/x", "http://" + s.host(s.app) + "/public/x", "/public/../notes", "/public/%2e%2e/notes", "/public/#/../notes", ""}
+	var lies [][]string
+	for _, target := range public {
+		lies = append(lies,
+			[]string{"X-Forwarded-Uri: " + target}, []string{"X-Original-Url: " + target}, []string{"X-Original-Uri: " + target}, []string{"X-Rewrite-Url: " + target},
+			[]string{"X-Forwarded-Method: GET", "X-Forwarded-Proto: http", "X-Forwarded-Host: " + s.host(s.app), "X-Forwarded-Uri: " + target},
+			[]string{"X-Original-Method: GET", "X-Original-Url: http://" + s.host(s.app) + target},
+			[]string{"X_Forwarded_Uri: " + target, "X_Original_Url: " + target}, []string{"X-Forwarded-Uri: " + target, "X-Forwarded-Uri: " + target},
+			[]string{"X-Forwarded-Prefix: /public", "X-Forwarded-Uri: " + target}, []string{"Forwarded: for=127.0.0.1;host=" + s.host(s.app) + ";proto=http", "X-Forwarded-Path: " + target})
+	}
+	for _, agent := range []string{"kube-probe/1.30", "GoogleHC/1.0", "ELB-HealthChecker/2.0", "Envoy/HC", "Blackbox Exporter"} {
+		lies = append(lies, []string{"User-Agent: " + agent})
+	}
+	lies = append(lies, []string{"X-HTTP-Method-Override: OPTIONS"}, []string{"X-Forwarded-For: 127.0.0.1"}, []string{"X-Real-IP: 127.0.0.1"}, []string{"X-Forwarded-Host: localhost"}, []string{"X-Forwarded-Proto: javascript"})
+	for _, lines := range lies {
+		before := len(s.frontage.app.reached())
+		a := s.through(t, "GET", "/notes", lines...)
+		if n := len(s.frontage.app.reached()) - before; n != 0 || a.status < 300 && a.status != 0 {
+			t.Errorf("%q = %d, reached the application %d times, want neither", lines, a.status, n)
+		}
+	}
+}
+
 // isPublic reports whether a target, as the application got it, is below
 // /public whichever way it is read.
 func isPublic(target string) bool {

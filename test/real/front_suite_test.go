@@ -28,7 +28,7 @@ func frontSuite(t *testing.T, kind front) {
 			t.Run("sign-in", s.signIn)
 			for name, test := range map[string]func(*testing.T){
 				"identity": s.identity, "programs": s.programs, "forbidden": s.forbidden, "sockets": s.sockets,
-				"upload": s.upload, "spoofs": s.spoofs, "doors": s.doors, "paths": s.paths,
+				"upload": s.upload, "spoofs": s.spoofs, "doors": s.doors, "paths": s.paths, "lies": s.lies,
 			} {
 				t.Run(name, test)
 			}
