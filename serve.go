@@ -8,22 +8,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"runtime/debug"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-
-	"anteroom/integrations"
 	"anteroom/proxy"
-	"anteroom/proxy/audit"
-	"anteroom/proxy/pages"
-	"anteroom/proxy/upstream"
-	"anteroom/session"
-	"anteroom/session/signin"
 )
 
 // serve runs the proxy until ctx is done.
@@ -97,147 +86,6 @@ func (h *house) listenExtAuthz() (net.Listener, error) {
 	h.log.Info("listening for Envoy", "ext_authz", l.Addr().String())
 	return l, nil
 }
-
-// house is everything that runs.
-type house struct {
-	cfg      *Config
-	log      *slog.Logger
-	registry *prometheus.Registry
-	sessions *session.Manager
-	signIn   *signin.RelyingParty
-	keys     *upstream.Ring
-	audit    *audit.Log
-	server   *proxy.Server
-
-	checks     []proxy.Check
-	closeStore func() error // nil: there is nothing to close
-}
-
-// build puts the rooms together; it opens files but no socket.
-func build(cfg *Config, log *slog.Logger, sys system) (*house, error) {
-	h := &house{cfg: cfg, log: log, registry: prometheus.NewRegistry()}
-	h.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	public, err := url.Parse(cfg.Server.PublicURL)
-	if err != nil {
-		return nil, fmt.Errorf("server.public_url: %w", err)
-	}
-	cookies := session.NewCookies(cfg.Session.Cookie, public.Scheme == "https")
-	codec, err := session.NewCodec(cfg.Session.Keys)
-	if err != nil {
-		return nil, fmt.Errorf("session.keys: %w", err)
-	}
-	if err := h.buildSignIn(public, cookies, codec); err != nil {
-		return nil, err
-	}
-	if h.audit, err = audit.Open(cfg.Audit, sys.Out, sys.Err, nil); err != nil {
-		return nil, err
-	}
-	store, err := h.openStore(cookies, codec)
-	if err != nil {
-		return nil, err
-	}
-	h.sessions = session.New(cfg.Session, session.Options{
-		Store: store, Cookies: cookies, Codec: codec, Renewer: h.signIn, Log: log, Registry: h.registry, Ended: h.ended, GiveBack: h.giveBack,
-	})
-	return h, h.buildServer(cookies)
-}
-
-// openStore opens the store of sessions; no socket yet.
-func (h *house) openStore(cookies *session.Cookies, codec *session.Codec) (session.Store, error) {
-	switch cfg := h.cfg.Session; cfg.Store {
-	case "cookie":
-		h.log.Warn("session.store is cookie: ending a session is known to this process alone, and until it restarts; use one replica")
-		return session.NewBrowser(cookies, codec, nil), nil
-	case "redis":
-		r, err := session.OpenRedis(cfg.Redis, session.RedisOptions{Log: h.log, Registry: h.registry})
-		if err != nil {
-			return nil, fmt.Errorf("session.redis: %w", err)
-		}
-		if j := h.cfg.Identity.JWT; j.Keys == "" && j.Algorithm != "HS256" && j.Algorithm != "none" {
-			h.log.Warn("identity.jwt.keys_file is not set: each replica signs with keys of its own, which no other publishes")
-		}
-		h.closeStore = r.Close
-		h.checks = append(h.checks, proxy.Check{Name: "redis", Err: reached(r.Answering)})
-		return r, nil
-	}
-	return &session.Memory{}, nil
-}
-
-// reached is a check that stays passed: a store that is away later is for
-// grace to bear, and to take every replica out of service for it would not help.
-func reached(check func() error) func() error {
-	var once atomic.Bool
-	return func() error {
-		if once.Load() {
-			return nil
-		}
-		err := check()
-		once.Store(err == nil)
-		return err
-	}
-}
-
-func (h *house) buildSignIn(public *url.URL, cookies *session.Cookies, codec *session.Codec) error {
-	nextcloud, err := url.Parse(h.cfg.Nextcloud.URL)
-	if err != nil {
-		return fmt.Errorf("nextcloud.url: %w", err)
-	}
-	client, err := integrations.NewClient(h.cfg.Nextcloud)
-	if err != nil {
-		return err
-	}
-	o := signin.Options{Nextcloud: nextcloud, Public: public, Client: client, Codec: codec, Cookies: cookies, Log: h.log, Registry: h.registry}
-	if d := cookies.Domain(); d != "" {
-		o.ReturnHosts = []string{d, "." + d}
-	}
-	h.signIn, err = signin.New(h.cfg.SignIn, o)
-	return err
-}
-
-func (h *house) buildServer(cookies *session.Cookies) error {
-	var err error
-	if h.keys, err = upstream.OpenKeys(h.cfg.Identity.JWT, time.Now, h.log); err != nil {
-		return err
-	}
-	p, err := pages.New()
-	if err != nil {
-		return err
-	}
-	h.server, err = proxy.New(proxy.Options{
-		Config: h.cfg.Server, Routes: h.cfg.Routes, Identity: h.cfg.Identity,
-		Sessions: h.sessions, Cookies: cookies, SignIn: h.signIn,
-		Keys: h.keys, Asserter: upstream.NewAsserter(h.cfg.Identity, h.cfg.Server.PublicURL, h.keys, time.Now),
-		Audit: h.audit, Pages: p, NextcloudURL: h.cfg.Nextcloud.URL, Log: h.log, Registry: h.registry,
-	})
-	return err
-}
-
-// ended writes down sessions that end without anybody asking.
-func (h *house) ended(who *session.Identity, why session.End) {
-	if err := h.audit.Write(audit.Event{Kind: audit.SessionEnded, Reason: string(why)}.By(who)); err != nil {
-		h.log.Error("audit line lost", "error", err)
-	}
-}
-
-// giveBack has the provider revoke tokens that nobody will use any more. Where
-// nobody asked for the end, an OpenID Connect provider may take it for the end
-// of a later sign-in of the same browser, too: there they are left to expire.
-func (h *house) giveBack(ctx context.Context, g session.Grant, why session.End) {
-	switch why {
-	case session.EndGrantDead, session.EndAtProvider:
-		return
-	case session.EndIdle, session.EndLifetime, session.EndNotAllowed, session.EndReplaced:
-		if g.Identity.Method == session.ByOIDC {
-			return
-		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, giveBackTime)
-	defer cancel()
-	h.signIn.SignOut(ctx, g.Tokens, "")
-}
-
-// giveBackTime is how long the provider may take to revoke tokens.
-const giveBackTime = 10 * time.Second
 
 // run serves the listeners until ctx is done, then drains. asked may be nil.
 func (h *house) run(ctx context.Context, site, admin, asked net.Listener) error {
