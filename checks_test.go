@@ -108,6 +108,21 @@ func (w *town) says(door string, p *person.Person, method, about string, want in
 	}
 }
 
+// TestCheckFoldsHosts: a host in other letters, with a dot at its end or the
+// scheme's own port, is the same host to every rule.
+func TestCheckFoldsHosts(t *testing.T) {
+	w := found(t, demo.Options{}, "ANTEROOM_SERVER_TRUSTED_PROXIES=127.0.0.1", "ANTEROOM_SERVER_HOSTS=closed.test,open.test",
+		`ANTEROOM_ROUTES=[{path: /, host: closed.test, allow: {groups: [admin]}, upstream: none}, {path: /, host: open.test, allow: public, upstream: none}, {path: /, upstream: none}]`)
+	for host, want := range map[string]int{
+		"open.test": 200, "OPEN.test": 200, "open.test.": 200, "open.test:80": 200, "open.test:8080": 403, "open.test..": 403,
+		"closed.test": 401, "CLOSED.TEST": 401, "Closed.test.": 401, "closed.test:80": 401, "closed.test:443": 403,
+	} {
+		for _, door := range []string{"/auth/verify", "/auth/verify/nginx"} {
+			w.says(door, nil, "GET", "http://"+host+"/x", want)
+		}
+	}
+}
+
 // TestCheckTellsAll: a yes names every identity header, also where there is
 // nobody, and the cookies that are not ours.
 func TestCheckTellsAll(t *testing.T) {
