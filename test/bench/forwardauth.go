@@ -14,13 +14,21 @@ import (
 // asked is Anteroom as forward-auth, and nginx that asks it or nobody.
 type asked struct {
 	site, cookie        string
+	told                string // address of a bare handler that says yes, a process of its own as Anteroom is
 	nginx, bare, static string // addresses
 }
 
 // startAsked starts an Anteroom that is only asked, and an nginx that asks.
 func (s *scene) startAsked(ctx context.Context, anteroom string, cloud *demo.Nextcloud, at string) (err error) {
 	a := &s.asked
-	a.site, a.nginx, a.bare, a.static = freeAddr(), freeAddr(), freeAddr(), freeAddr()
+	a.site, a.told, a.nginx, a.bare, a.static = freeAddr(), freeAddr(), freeAddr(), freeAddr(), freeAddr()
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	if _, err = s.start(ctx, nil, self, "app", a.told); err != nil {
+		return err
+	}
 	if _, err = s.startAnteroom(ctx, anteroom, cloud, at, a.site, "ANTEROOM_SERVER_TRUSTED_PROXIES=127.0.0.1"); err != nil {
 		return err
 	}
@@ -29,8 +37,8 @@ func (s *scene) startAsked(ctx context.Context, anteroom string, cloud *demo.Nex
 	}
 	file := filepath.Join(s.dir, "nginx.conf")
 	asking := strings.NewReplacer("@listen@", a.nginx, "@door@", "http://anteroom/auth/verify/nginx").Replace(askingServer) +
-		strings.NewReplacer("@listen@", a.bare, "@door@", "http://app/told").Replace(askingServer)
-	conf := strings.NewReplacer("@dir@", s.dir, "@static@", a.static, "@anteroom@", a.site, "@app@", s.app).Replace(strings.Replace(nginxConf, "@asking@", asking, 1))
+		strings.NewReplacer("@listen@", a.bare, "@door@", "http://told/told").Replace(askingServer)
+	conf := strings.NewReplacer("@dir@", s.dir, "@static@", a.static, "@anteroom@", a.site, "@app@", s.app, "@told@", a.told).Replace(strings.Replace(nginxConf, "@asking@", asking, 1))
 	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
 		return err
 	}
@@ -75,6 +83,7 @@ http {
 	client_body_temp_path @dir@/1; proxy_temp_path @dir@/2; fastcgi_temp_path @dir@/3; uwsgi_temp_path @dir@/4; scgi_temp_path @dir@/5;
 	proxy_http_version 1.1; proxy_set_header Connection "";
 	upstream anteroom { server @anteroom@; keepalive 64; keepalive_requests 1000000; }
+	upstream told { server @told@; keepalive 64; keepalive_requests 1000000; }
 	upstream app { server @app@; keepalive 64; keepalive_requests 1000000; }
 	server {
 		listen @static@;
@@ -90,7 +99,7 @@ func (s *scene) checks(ctx context.Context) error {
 	a := s.asked
 	about := []string{"X-Original-Method: GET", "X-Original-URL: http://" + a.site + "/hello"}
 	ts := []*target{
-		{name: "bare handler, the yes of a check", url: "http://" + s.app + "/told", cookie: a.cookie, headers: about},
+		{name: "bare handler, the yes of a check", url: "http://" + a.told + "/told", cookie: a.cookie, headers: about},
 		{name: "Anteroom, signed in, /auth/verify/nginx", url: "http://" + a.site + "/auth/verify/nginx", cookie: a.cookie, headers: about},
 		{name: "nginx + return 204 → application", url: "http://" + a.static + "/hello", cookie: a.cookie},
 		{name: "nginx + a bare handler's check → app.", url: "http://" + a.bare + "/hello", cookie: a.cookie},
