@@ -157,14 +157,26 @@ func TestCheckTellsAll(t *testing.T) {
 // application as the client spelt it is not let through.
 func TestCheckRefusesDisguise(t *testing.T) {
 	w := askedTown(t)
-	for _, name := range []string{"X_Forwarded_User", "X-Forwarded_Groups", "X.Forwarded.Email", "x_forwarded-name", "Remote-User", "remote_user", "X-Auth-Request-User", "X~Remote~User", "X_Forwarded_For", "X.Real.IP"} {
+	for _, name := range []string{"X_Forwarded_User", "X-Forwarded_Groups", "X.Forwarded.Email", "x_forwarded-name", "Remote-User", "remote_user", "X-Auth-Request-User", "X~Remote~User", "X_Forwarded_For", "X.Real.IP", "X-Rewrite-Url", "Proxy"} {
 		if resp, body := w.check(nil, "/auth/verify", "GET", w.site+"/public/x", name+": admin"); resp.StatusCode != http.StatusForbidden || !strings.Contains(body, "disguised_header") {
 			t.Errorf("with %s = %d %.200q, want 403 disguised_header", name, resp.StatusCode, body)
 		}
 	}
-	for _, name := range []string{"X-Forwarded-User", "Remote-Users", "X-User"} {
+	for _, name := range []string{"X-Forwarded-User", "Remote-Users", "X-User", "X-HTTP-Method-Override"} {
 		if resp, body := w.check(nil, "/auth/verify", "GET", w.site+"/public/x", name+": admin"); resp.StatusCode != http.StatusOK {
 			t.Errorf("with %s = %d %.200q, want 200", name, resp.StatusCode, body)
+		}
+	}
+}
+
+// TestCheckRefusesOverrides: where rules look at the method, no header names
+// another.
+func TestCheckRefusesOverrides(t *testing.T) {
+	w := found(t, demo.Options{}, "ANTEROOM_SERVER_TRUSTED_PROXIES=127.0.0.1", `ANTEROOM_ROUTES=[{path: /api, methods: [POST], allow: public, upstream: none}, {path: /, upstream: none}]`)
+	w.says("/auth/verify", nil, "POST", w.site+"/api/x", http.StatusOK)
+	for _, name := range []string{"X-HTTP-Method-Override", "X-Http-Method", "x_method_override"} {
+		if resp, _ := w.check(nil, "/auth/verify", "POST", w.site+"/api/x", name+": DELETE"); resp.StatusCode != http.StatusForbidden {
+			t.Errorf("a POST with %s = %d, want 403", name, resp.StatusCode)
 		}
 	}
 }

@@ -25,7 +25,7 @@ type asking struct {
 
 // layChecks makes a door of each dialect's URL.
 func (s *Server) layChecks() {
-	s.introducer = upstream.NewIntroducer(s.o.Identity, s.o.Asserter, s.o.Cookies.Ours)
+	s.introducer = upstream.NewIntroducer(s.o.Identity, s.o.Asserter, s.o.Cookies.Ours, s.policy.ByMethod())
 	for _, dialect := range forwardauth.All() {
 		a := s.asking(dialect, func(route int) answer {
 			return func(x *exchange, who *session.Identity) error { return s.yes(x, who, s.audiences[route]) }

@@ -16,6 +16,7 @@ local told = {
 local asked = {
 	"authorization", "accept", "accept-language", "user-agent", "origin", "upgrade", "x-requested-with", "x-request-id", "traceparent",
 	"sec-fetch-mode", "sec-fetch-dest", "sec-fetch-site", "sec-websocket-key", "sec-websocket-version",
+	"x-http-method-override", "x-http-method", "x-method-override",
 	"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host",
 }
 

@@ -20,14 +20,16 @@ type Introducer struct {
 	query    string          // the parameter that carries the JWT
 	empty    []header        // every identity header, saying nothing
 	names    map[string]bool // theirs, canonical
-	never    *stripper       // them and identity.strip
+	never    *stripper       // them, and what nobody replaces
 	ours     *stripper       // all that the application must have from a proxy alone
 	nobody   rendering       // of the headers where nobody need be known
 }
 
-// NewIntroducer makes an introducer. ownCookie says which cookies are ours.
-func NewIntroducer(cfg Config, a *Asserter, ownCookie func(string) bool) *Introducer {
-	i := &Introducer{asserter: a, own: ownCookie, query: cfg.JWT.Query, names: map[string]bool{}, ours: newStripper(cfg, false)}
+// NewIntroducer makes an introducer. ownCookie says which cookies are ours,
+// byMethod that rules look at the method, so that a header which overrides it
+// must not reach the application.
+func NewIntroducer(cfg Config, a *Asserter, ownCookie func(string) bool, byMethod bool) *Introducer {
+	i := &Introducer{asserter: a, own: ownCookie, query: cfg.JWT.Query, names: map[string]bool{}, ours: newStripper(cfg, byMethod)}
 	all := []string{cfg.Headers.User, cfg.Headers.PreferredUsername, cfg.Headers.Email, cfg.Headers.Name, cfg.Headers.Groups}
 	if named(cfg.Headers.Groups) {
 		all = append(all, groupsTruncated)
@@ -36,7 +38,11 @@ func NewIntroducer(cfg Config, a *Asserter, ownCookie func(string) bool) *Introd
 		all = append(all, cfg.JWT.Header) // without a JWT, Authorization is the client's
 	}
 	all = slices.DeleteFunc(all, func(name string) bool { return !named(name) })
-	i.never = namesToStrip(append(slices.Clone(all), cfg.Strip...))
+	never := slices.Concat(all, cfg.Strip, []string{"X-Rewrite-Url", "Proxy", "X-Forwarded"}) // of the last, no front proxy knows one
+	if byMethod {
+		never = append(never, methodOverrides()...)
+	}
+	i.never = namesToStrip(never)
 	for _, name := range all {
 		name = canonical(name)
 		i.names[name] = true
@@ -164,7 +170,8 @@ func (i *Introducer) InQuery(query string, who *session.Identity, audience strin
 // Disguised names the headers of a client's request that neither the values of
 // Introduce nor those of a front proxy replace, although an application may take
 // them for such: an identity or forwarding header with other marks than hyphens
-// in its name (servers fold them), or one of identity.strip in any spelling.
+// in its name (servers fold them), or, in any spelling, one of identity.strip,
+// one that names another path, or another method where rules look at it.
 func (i *Introducer) Disguised(client http.Header) (names []string) {
 	for name := range client {
 		if i.never.named(name) && !i.names[name] || strings.ContainsFunc(name, oddMark) && i.ours.ours(name) {

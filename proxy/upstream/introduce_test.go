@@ -13,7 +13,7 @@ import (
 
 func newIntroducer(t *testing.T) *Introducer {
 	cfg := testConfig()
-	return NewIntroducer(cfg, newAsserter(t, cfg, time.Now), func(name string) bool { return strings.HasPrefix(name, "anteroom") })
+	return NewIntroducer(cfg, newAsserter(t, cfg, time.Now), func(name string) bool { return strings.HasPrefix(name, "anteroom") }, false)
 }
 
 // TestIntroduceKeepsCookies: a front proxy may join Cookie lines with commas;

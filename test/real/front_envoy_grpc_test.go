@@ -30,7 +30,7 @@ func grpcCheck(t *testing.T, e *envoy) func(*http.Request) verdict {
 	return func(r *http.Request) verdict {
 		ctx, cancel := context.WithTimeout(r.Context(), timeout)
 		defer cancel()
-		answer, err := client.Check(ctx, envoyQuestion(r))
+		answer, err := client.Check(ctx, envoyQuestion(r, e.authz.EncodeRawHeaders))
 		if err != nil {
 			return verdict{denied: &answered{status: int(e.authz.StatusOnError.Code)}}
 		}
@@ -47,22 +47,30 @@ func grpcCheck(t *testing.T, e *envoy) func(*http.Request) verdict {
 	}
 }
 
-// envoyQuestion is the question about a request, in version 3 of the protocol.
-func envoyQuestion(r *http.Request) *auth.CheckRequest {
-	headers := map[string]string{":path": r.RequestURI, ":method": r.Method, ":authority": r.Host, ":scheme": "http"}
-	for name, values := range r.Header {
-		by := ","
-		if name == "Cookie" {
-			by = "; "
+// envoyQuestion is the question about a request, in version 3 of the protocol:
+// with headers as they came (encode_raw_headers), or with the values of one name
+// joined by commas.
+func envoyQuestion(r *http.Request, raw bool) *auth.CheckRequest {
+	q := &auth.AttributeContext_HttpRequest{Method: r.Method, Path: r.RequestURI, Host: r.Host, Scheme: "http", Protocol: r.Proto, Id: time.Now().String()}
+	h := r.Header.Clone()
+	h[":path"], h[":method"], h[":authority"], h[":scheme"] = []string{r.RequestURI}, []string{r.Method}, []string{r.Host}, []string{"http"}
+	if raw {
+		q.HeaderMap = &core.HeaderMap{}
+		for name, values := range h {
+			for _, v := range values {
+				q.HeaderMap.Headers = append(q.HeaderMap.Headers, &core.HeaderValue{Key: strings.ToLower(name), RawValue: []byte(v)})
+			}
 		}
-		headers[strings.ToLower(name)] = strings.Join(values, by)
+	} else {
+		q.Headers = map[string]string{}
+		for name, values := range h {
+			q.Headers[strings.ToLower(name)] = strings.ToValidUTF8(strings.Join(values, ","), "!")
+		}
 	}
 	host, _, _ := net.SplitHostPort(r.RemoteAddr)
 	return &auth.CheckRequest{Attributes: &auth.AttributeContext{
-		Source: &auth.AttributeContext_Peer{Address: &core.Address{Address: &core.Address_SocketAddress{SocketAddress: &core.SocketAddress{Address: host}}}},
-		Request: &auth.AttributeContext_Request{Http: &auth.AttributeContext_HttpRequest{
-			Method: r.Method, Path: r.RequestURI, Host: r.Host, Scheme: "http", Protocol: r.Proto, Headers: headers, Id: time.Now().String(),
-		}},
+		Source:  &auth.AttributeContext_Peer{Address: &core.Address{Address: &core.Address_SocketAddress{SocketAddress: &core.SocketAddress{Address: host}}}},
+		Request: &auth.AttributeContext_Request{Http: q},
 	}}
 }
 

@@ -27,7 +27,9 @@ func (e *envoy) askHTTP(r *http.Request) verdict {
 	ask := &http.Request{Method: r.Method, Host: r.Host, URL: r.URL, Header: http.Header{}, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Close: true}
 	for name, values := range r.Header {
 		if matches(e.authz.AllowedHeaders, name) && name != "Content-Length" && name != "Transfer-Encoding" && name != "Connection" {
-			ask.Header[name] = values
+			if ask.Header[name] = values; !e.authz.EncodeRawHeaders {
+				ask.Header[name] = []string{strings.Join(values, ",")}
+			}
 		}
 	}
 	u := url.URL{Scheme: "http", Host: conn.RemoteAddr().String(), Opaque: s.PathPrefix + r.RequestURI}

@@ -35,13 +35,15 @@ import (
 // Envoy could be had.
 func TestEnvoy(t *testing.T) {
 	for _, kind := range []string{"http", "grpc"} {
-		t.Run(kind, func(t *testing.T) {
-			frontSuite(t, front{name: "envoy " + kind, door: "/auth/forward/envoy", relays: true, start: func(t *testing.T, f *frontage) *process {
-				startEnvoy(t, f, kind)
-				return nil
-			}})
-		})
+		t.Run(kind, func(t *testing.T) { frontSuite(t, envoyBy(kind)) })
 	}
+}
+
+func envoyBy(kind string) front {
+	return front{name: "envoy " + kind, door: "/auth/forward/envoy", relays: true, start: func(t *testing.T, f *frontage) *process {
+		startEnvoy(t, f, kind)
+		return nil
+	}}
 }
 
 // envoy stands in for Envoy with one listener.
@@ -168,20 +170,19 @@ func (e *envoy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for _, name := range e.manager.GetRouteConfig().RequestHeadersToRemove {
 		r.Header.Del(name)
 	}
+	peer, _, _ := net.SplitHostPort(r.RemoteAddr)
+	for _, o := range e.manager.GetRouteConfig().RequestHeadersToAdd { // all of ours overwrite
+		r.Header.Set(o.Header.Key, strings.ReplaceAll(o.Header.Value, "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%", peer))
+	}
 	e.forward(w, r, e.clusters[to.GetRoute().GetCluster()], v.add)
 }
 
 // sanitize does what the connection manager does to a client's headers.
 func (e *envoy) sanitize(r *http.Request) {
-	for _, line := range r.Header["Connection"] {
-		for name := range strings.SplitSeq(line, ",") {
-			if name = strings.TrimSpace(name); !strings.EqualFold(name, "upgrade") {
-				r.Header.Del(name)
-			}
-		}
-	}
-	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
-		r.Header.Del("Connection")
+	r.Header.Del("Connection") // and nothing that it names
+	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		r.Header.Set("Connection", "Upgrade")
+	} else {
 		r.Header.Del("Upgrade")
 	}
 	for name := range r.Header {
