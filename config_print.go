@@ -76,8 +76,10 @@ func allowNode(a authz.Allow) *yaml.Node {
 	switch {
 	case a.Public:
 		return scalar("public")
-	case len(a.Groups) == 0 && len(a.Users) == 0:
+	case a.SignedIn:
 		return scalar("signed-in")
+	case !a.Said():
+		return scalar("")
 	}
 	return structNode(reflect.ValueOf(a))
 }

@@ -249,10 +249,9 @@ func (l *loader) checkCookieDomain(domain, host string) {
 
 func (l *loader) checkIntegrations() {
 	i := l.cfg.Integrations
-	for name, a := range map[string]integrations.Account{"webdav": i.WebDAV, "caldav": i.CalDAV, "carddav": i.CardDAV, "directory": i.Directory} {
-		l.urlAt("integrations."+name+".url", a.URL, "http", "https")
-		l.checkAccount("integrations."+name, a.Username, a.Password)
-	}
+	l.urlAt("integrations.directory.url", i.Directory.URL, "http", "https")
+	l.checkAccount("integrations.directory", i.Directory.Username, i.Directory.Password)
+	l.checkDAV()
 	l.checkAccount("integrations.mail", i.Mail.Username, i.Mail.Password)
 	for key, u := range map[string]*url.URL{
 		"integrations.mail.imap_url": l.urlAt("integrations.mail.imap_url", i.Mail.IMAP, "imaps"),

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -93,18 +94,26 @@ func settleIntegrations(i *integrations.Config, nextcloud string) {
 	if i.CardDAV.Username == "" {
 		i.CardDAV.Username, i.CardDAV.Password = i.CalDAV.Username, i.CalDAV.Password
 	}
-	for _, a := range []struct {
-		url  *string
-		path string
-	}{
-		{&i.WebDAV.URL, "/remote.php/dav"},
-		{&i.CalDAV.URL, "/remote.php/dav/calendars"},
-		{&i.CardDAV.URL, "/remote.php/dav/addressbooks"},
-		{&i.Directory.URL, ""},
-	} {
-		if *a.url = settled(*a.url); *a.url == "" {
-			*a.url = nextcloud + a.path
+	settleDAV(&i.WebDAV, nextcloud+"/remote.php/dav", "/dav")
+	settleDAV(&i.CalDAV, nextcloud+"/remote.php/dav/calendars", "/calendar")
+	settleDAV(&i.CardDAV, nextcloud+"/remote.php/dav/addressbooks", "/contacts")
+	i.Directory.URL = cmp.Or(settled(i.Directory.URL), nextcloud)
+	i.Mail.IMAP, i.Mail.SMTP = settled(i.Mail.IMAP), settled(i.Mail.SMTP)
+}
+
+// settleDAV fills in where a DAV service lives, where it is mounted and whose
+// credential it is used with.
+func settleDAV(d *integrations.DAV, url, mount string) {
+	d.URL = strings.TrimSuffix(cmp.Or(settled(d.URL), url), "/")
+	d.Mount = cmp.Or(strings.TrimSuffix(d.Mount, "/"), mount)
+	if isNone(d.Mount) {
+		d.Mount = ""
+	}
+	d.Scope = strings.TrimSuffix(d.Scope, "/")
+	if d.Credential == "" {
+		d.Credential = "user"
+		if d.Username != "" {
+			d.Credential = "service"
 		}
 	}
-	i.Mail.IMAP, i.Mail.SMTP = settled(i.Mail.IMAP), settled(i.Mail.SMTP)
 }

@@ -144,7 +144,7 @@ func TestWholeConfiguration(t *testing.T) {
 		{Path: "/", Upstream: "http://voiceassist:8000"},
 	}
 	keys := []session.Secret{"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8="}
-	account := integrations.Account{URL: "https://cloud.example.com/nextcloud/remote.php/dav/addressbooks", Username: "svc", Password: "canary-dav-password"}
+	account := integrations.DAV{URL: "https://cloud.example.com/nextcloud/remote.php/dav/addressbooks", Username: "svc", Password: "canary-dav-password", Mount: "/contacts", Credential: "service"}
 	for _, tt := range []struct {
 		key       string
 		got, want any

@@ -17,9 +17,9 @@ type NextcloudConfig struct {
 
 // Config is the section "integrations".
 type Config struct {
-	WebDAV    Account `yaml:"webdav"`
-	CalDAV    Account `yaml:"caldav"`
-	CardDAV   Account `yaml:"carddav"`
+	WebDAV    DAV     `yaml:"webdav"`
+	CalDAV    DAV     `yaml:"caldav"`
+	CardDAV   DAV     `yaml:"carddav"`
 	Directory Account `yaml:"directory"`
 	Mail      Mail    `yaml:"mail"`
 }
@@ -29,6 +29,23 @@ type Account struct {
 	URL      string         `yaml:"url" doc:"where the service lives; default below nextcloud.url"`
 	Username string         `yaml:"username" doc:"service account"`
 	Password session.Secret `yaml:"password" doc:"its app password"`
+}
+
+// DAV is an Account that people and programs reach through us, and how.
+type DAV struct {
+	URL        string         `yaml:"url" doc:"where the service lives; default below nextcloud.url"`
+	Username   string         `yaml:"username" doc:"service account"`
+	Password   session.Secret `yaml:"password" doc:"its app password"`
+	Mount      string         `yaml:"mount" doc:"the path it has here: /dav, /calendar or /contacts unless set; none: not served"`
+	Credential string         `yaml:"credential" oneof:"service,user" doc:"whose credential goes to Nextcloud: the service account's, or each person's own; default service where there is one, else user"`
+	Allow      session.Allow  `yaml:"allow" doc:"who may use it: signed-in, or groups:, users: and clients: lists; unset: configured clients where the service account is used, whoever is signed in where each uses their own"`
+	ReadOnly   bool           `yaml:"read_only" doc:"nothing may be changed through it"`
+	Scope      string         `yaml:"scope" doc:"a path below url that everything stays within, such as /files/voiceassist/Shared; {user} stands for the caller's id"`
+}
+
+// Account is the service account that is used.
+func (d DAV) Account() session.Credential {
+	return session.Credential{User: d.Username, Secret: d.Password}
 }
 
 // Mail is the section "integrations.mail".

@@ -13,6 +13,11 @@ type Method string
 const (
 	ByOIDC      Method = "oidc"      // OpenID Connect sign-in
 	ByNextcloud Method = "nextcloud" // Nextcloud's built-in OAuth2 sign-in
+
+	ByAssertion   Method = "assertion"    // an identity JWT of ours, as a Bearer token
+	ByToken       Method = "token"        // the provider's access token, as a Bearer token
+	ByAppPassword Method = "app_password" // Basic, with a Nextcloud app password
+	ByClient      Method = "client"       // a configured program, with its secret
 )
 
 // Identity is who is calling. It is immutable once built: everything that
@@ -30,6 +35,10 @@ type Identity struct {
 	// cookie's secret. Empty for a caller without a session.
 	SessionID string `json:"sid,omitempty"`
 }
+
+// ClientSubject is the Subject of a configured program: no person's, for a
+// Nextcloud uid has no colon in it. Its Username is the bare name.
+func ClientSubject(name string) string { return "client:" + name }
 
 // In reports whether the person is in any of the groups.
 func (i *Identity) In(groups []string) bool {

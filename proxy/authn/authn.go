@@ -19,9 +19,12 @@ var (
 )
 
 // Caller is who makes a request. Session is nil for those known without one.
+// Own is the Nextcloud credential that the request itself carried, zero if it
+// carried none: it may be used for nobody else.
 type Caller struct {
 	Who     *session.Identity
 	Session *session.Session
+	Own     session.Credential
 }
 
 // Source is one way of knowing callers. It returns the zero Caller and nil for

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"slices"
+	"strings"
+
+	"anteroom/integrations"
+)
+
+// checkDAV checks the DAV services, each alone and where they would meet.
+func (l *loader) checkDAV() {
+	i := l.cfg.Integrations
+	mounts := map[string]string{}
+	for _, d := range []struct {
+		name, mount string
+		dav         integrations.DAV
+	}{{"webdav", "/dav", i.WebDAV}, {"caldav", "/calendar", i.CalDAV}, {"carddav", "/contacts", i.CardDAV}} {
+		key := "integrations." + d.name
+		l.checkDAVService(key, d.dav)
+		if d.dav.Mount != "" {
+			d.mount = strings.TrimSuffix(d.dav.Mount, "/")
+		}
+		if d.mount == "none" {
+			continue
+		}
+		for other, at := range mounts {
+			if d.mount == at || strings.HasPrefix(d.mount, at+"/") || strings.HasPrefix(at, d.mount+"/") {
+				l.breaks(key+".mount", "is %s, which meets %s of integrations.%s; give each a path of its own", quoted(d.mount), quoted(at), other)
+			}
+		}
+		mounts[d.name] = d.mount
+	}
+}
+
+func (l *loader) checkDAVService(key string, d integrations.DAV) {
+	if u := l.urlAt(key+".url", d.URL, "http", "https"); u != nil && (u.RawQuery != "" || u.Fragment != "") {
+		l.breaks(key+".url", "has a query or a fragment; leave it out")
+	}
+	l.checkAccount(key, d.Username, d.Password)
+	if m := d.Mount; !isNone(m) {
+		switch problem := pathProblem(m); {
+		case problem != "":
+			l.breaks(key+".mount", "%s", problem)
+		case strings.Trim(m, "/") == "":
+			l.breaks(key+".mount", "is the whole site; write a path, such as /dav, or none")
+		case m == "/auth" || strings.HasPrefix(m, "/auth/") || m == "/.well-known" || strings.HasPrefix(m, "/.well-known/"):
+			l.breaks(key+".mount", "is among Anteroom's own addresses; write another, such as /dav")
+		}
+	}
+	if d.Scope != "" {
+		if problem := pathProblem(strings.ReplaceAll(d.Scope, "{user}", "user")); problem != "" {
+			l.breaks(key+".scope", "%s", problem)
+		} else if slices.ContainsFunc(strings.Split(d.Scope, "/"), func(s string) bool { return s != "{user}" && strings.ContainsAny(s, "{}") }) {
+			l.breaks(key+".scope", "has braces that are not the whole segment {user}")
+		}
+	}
+	if d.Credential == "service" && d.Username == "" {
+		l.breaks(key+".username", "is not set, though credential is service; name the account, or write credential: user")
+	}
+	if d.Allow.Public {
+		l.breaks(key+".allow", "is public: nobody is let in to Nextcloud unknown; write signed-in, or groups:, users: and clients: lists")
+	}
+}
