@@ -102,14 +102,19 @@ func settleIntegrations(i *integrations.Config, nextcloud string) {
 }
 
 // settleDAV fills in where a DAV service lives, where it is mounted and whose
-// credential it is used with.
+// credential it is used with. One of which nothing is said but its address has
+// no mount: its path may be the application's.
 func settleDAV(d *integrations.DAV, url, mount string) {
 	d.URL = strings.TrimSuffix(cmp.Or(settled(d.URL), url), "/")
-	d.Mount = cmp.Or(strings.TrimSuffix(d.Mount, "/"), mount)
-	if isNone(d.Mount) {
-		d.Mount = ""
-	}
 	d.Scope = strings.TrimSuffix(d.Scope, "/")
+	said := d.Username != "" || d.Credential != "" || d.Allow.Said()
+	switch {
+	case d.Mount == "" && said:
+		d.Mount = mount
+	case d.Mount == "":
+		d.Mount = integrations.NoMount
+	}
+	d.Mount = strings.TrimSuffix(d.Mount, "/")
 	if d.Credential == "" {
 		d.Credential = "user"
 		if d.Username != "" {

@@ -83,7 +83,7 @@ func (e *explanation) build() error {
 		return err
 	}
 	e.signIn = h.signIn
-	e.server, err = proxy.NewExplainer(proxy.Options{Config: e.cfg.Server, Routes: e.cfg.Routes, Identity: e.cfg.Identity, Cookies: cookies, SignIn: h.signIn})
+	e.server, err = proxy.NewExplainer(proxy.Options{Config: e.cfg.Server, Routes: e.cfg.Routes, Identity: e.cfg.Identity, Integrations: e.cfg.Integrations, Cookies: cookies, SignIn: h.signIn})
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"sync/atomic"
 	"time"
@@ -28,8 +29,10 @@ type house struct {
 	sessions *session.Manager
 	signIn   *signin.RelyingParty
 	keys     *upstream.Ring
-	audit    *audit.Log
-	server   *proxy.Server
+
+	nextcloud *http.Client
+	audit     *audit.Log
+	server    *proxy.Server
 
 	checks     []proxy.Check
 	closeStore func() error // nil: there is nothing to close
@@ -108,6 +111,7 @@ func (h *house) buildSignIn(public *url.URL, cookies *session.Cookies, codec *se
 	if err != nil {
 		return err
 	}
+	h.nextcloud = client
 	o := signin.Options{Nextcloud: nextcloud, Public: public, Client: client, Codec: codec, Cookies: cookies, Log: h.log, Registry: h.registry}
 	if d := cookies.Domain(); d != "" {
 		o.ReturnHosts = []string{d, "." + d}
@@ -127,6 +131,7 @@ func (h *house) buildServer(cookies *session.Cookies) error {
 	}
 	h.server, err = proxy.New(proxy.Options{
 		Config: h.cfg.Server, Routes: h.cfg.Routes, Identity: h.cfg.Identity,
+		Integrations: h.cfg.Integrations, Nextcloud: h.nextcloud,
 		Sessions: h.sessions, Cookies: cookies, SignIn: h.signIn,
 		Keys: h.keys, Asserter: upstream.NewAsserter(h.cfg.Identity, h.cfg.Server.PublicURL, h.keys, time.Now),
 		Audit: h.audit, Pages: p, NextcloudURL: h.cfg.Nextcloud.URL, Log: h.log, Registry: h.registry,

@@ -159,7 +159,6 @@ func newLog(cfg TelemetryConfig, w io.Writer) *slog.Logger {
 func warnUnserved(cfg *Config, log *slog.Logger) {
 	i := cfg.Integrations
 	for name, set := range map[string]bool{
-		"webdav": i.WebDAV.Username != "", "caldav": i.CalDAV.Username != "", "carddav": i.CardDAV.Username != "",
 		"directory": i.Directory.Username != "", "mail": i.Mail.IMAP != "" || i.Mail.SMTP != "",
 	} {
 		if set {

@@ -31,12 +31,15 @@ type Account struct {
 	Password session.Secret `yaml:"password" doc:"its app password"`
 }
 
+// NoMount is the mount of a DAV service that is not served.
+const NoMount = "none"
+
 // DAV is an Account that people and programs reach through us, and how.
 type DAV struct {
 	URL        string         `yaml:"url" doc:"where the service lives; default below nextcloud.url"`
 	Username   string         `yaml:"username" doc:"service account"`
 	Password   session.Secret `yaml:"password" doc:"its app password"`
-	Mount      string         `yaml:"mount" doc:"the path it has here: /dav, /calendar or /contacts unless set; none: not served"`
+	Mount      string         `yaml:"mount" doc:"the path it has here; none: not served. Default /dav, /calendar or /contacts once anything but url is said"`
 	Credential string         `yaml:"credential" oneof:"service,user" doc:"whose credential goes to Nextcloud: the service account's, or each person's own; default service where there is one, else user"`
 	Allow      session.Allow  `yaml:"allow" doc:"who may use it: signed-in, or groups:, users: and clients: lists; unset: configured clients where the service account is used, whoever is signed in where each uses their own"`
 	ReadOnly   bool           `yaml:"read_only" doc:"nothing may be changed through it"`

@@ -28,9 +28,10 @@ import (
 type Explainer struct{ s *Server }
 
 // NewExplainer makes an explainer. Of the options it looks at Config, Routes,
-// Identity, Cookies and SignIn.
+// Identity, Integrations, Cookies and SignIn.
 func NewExplainer(o Options) (e *Explainer, err error) {
 	o.Sessions, o.Keys, o.Asserter, o.Registry, o.Log = nil, nil, nil, nil, slog.New(slog.DiscardHandler)
+	o.Nextcloud = &http.Client{Transport: &http.Transport{}} // asked nothing
 	if o.Audit, err = audit.Open(audit.Config{Output: "off"}, io.Discard, io.Discard, nil); err != nil {
 		return nil, err
 	}
@@ -48,7 +49,7 @@ func NewExplainer(o Options) (e *Explainer, err error) {
 		}
 	}
 	for _, d := range s.own {
-		d.answer = pass
+		d.answer, d.callers = pass, nil
 		if d.asks != nil {
 			for _, asked := range d.asks.routes {
 				asked.answer = pass

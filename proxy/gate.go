@@ -125,11 +125,15 @@ func (s *Server) gate(x *exchange, d *door) error {
 	if err := s.sameSite(x, d); err != nil {
 		return err
 	}
-	if d.forward == nil {
+	if d.forward == nil && !d.streams {
 		x.hurryBody()
 	}
-	caller, err := s.callers.Identify(x.r)
-	x.who = caller.Who
+	callers := s.callers
+	if d.callers != nil {
+		callers = d.callers
+	}
+	caller, err := callers.Identify(x.r)
+	x.who, x.own = caller.Who, caller.Own
 	if d.allow.Public {
 		if err != nil { // nobody need be known here: go on as nobody
 			x.err = err
@@ -183,6 +187,8 @@ func (s *Server) permit(d *door, caller authn.Caller, err error) error {
 		return &refusal{status: http.StatusUnauthorized, reason: reasonCredentials, cause: err, style: d.refuse}
 	case caller.Who == nil:
 		return &refusal{status: http.StatusUnauthorized, reason: reasonNobody, style: d.refuse}
+	case d.permits != nil:
+		return d.permits(caller.Who)
 	case !d.allow.Permits(caller.Who):
 		return &refusal{status: http.StatusForbidden, reason: reasonNotAllowed, style: d.refuse}
 	}
@@ -202,7 +208,7 @@ func (s *Server) answerSession(x *exchange, d *door, caller authn.Caller) error 
 	}
 	s.o.Sessions.Touch(x, x.r, caller.Session, room)
 	x.session = caller.Session
-	if d.forward == nil {
+	if d.forward == nil && !d.streams {
 		return d.answer(x, caller.Who)
 	}
 	ctx, cancel := context.WithCancelCause(x.r.Context())

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,6 +31,7 @@ type exchange struct {
 	hop                 upstream.Hop
 	door                string // which door it came to; from the closed set in routes.go
 	who                 *session.Identity
+	own                 session.Credential   // that the request came with, for Nextcloud; zero for none
 	session             *session.Session     // the answer runs under it; nil if under none
 	dialect             *forwardauth.Dialect // in which a front proxy asked; r is what it asked about then. nil: r came itself
 	start               time.Time
@@ -120,7 +122,7 @@ func (s *Server) note(x *exchange) {
 		slog.String("client", x.origin.client),
 		slog.String("method", x.r.Method),
 		slog.String("host", x.origin.host),
-		slog.String("path", x.r.URL.EscapedPath()),
+		slog.String("path", x.shownPath()),
 		slog.Int("status", x.status),
 		slog.Int64("bytes", x.bytes),
 		slog.Int64("us", took.Microseconds()),
@@ -135,6 +137,18 @@ func (s *Server) note(x *exchange) {
 		attrs = append(attrs, slog.String("error", x.err.Error()))
 	}
 	s.o.Log.LogAttrs(x.r.Context(), slog.LevelInfo, "request", attrs...)
+}
+
+// shownPath is the path as the program's log has it: of DAV the service alone,
+// for names of files are personal, and the audit log is the place for them.
+func (x *exchange) shownPath() string {
+	path := x.r.URL.EscapedPath()
+	if x.door == doorDAV {
+		if i := strings.IndexByte(path[1:], '/'); i >= 0 {
+			return path[:i+2] + "…"
+		}
+	}
+	return path
 }
 
 var (

@@ -21,16 +21,18 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"anteroom/integrations"
 	"anteroom/proxy/audit"
 	"anteroom/proxy/authn"
 	"anteroom/proxy/authz"
+	"anteroom/proxy/dav"
 	"anteroom/proxy/pages"
 	"anteroom/proxy/upstream"
 	"anteroom/session"
 	"anteroom/session/signin"
 )
 
-// Options is what a Server is made of. All but Registry and Now is required.
+// Options is what a Server is made of. All is required but what says otherwise.
 type Options struct {
 	Config   Config
 	Routes   []Route
@@ -43,6 +45,12 @@ type Options struct {
 	Asserter *upstream.Asserter
 	Audit    *audit.Log
 	Pages    *pages.Pages
+
+	Integrations integrations.Config      // those with a mount are served
+	Nextcloud    *http.Client             // what they are reached with; nil: they are not
+	Connections  dav.Connections          // app passwords that people granted; nil: none
+	Programs     authn.Source             // who may come to them without a session; nil: nobody
+	Refused      func(session.Credential) // told of a credential Programs let in, and Nextcloud does not; nil: nobody is
 
 	NextcloudURL string // shown on the account page
 	Log          *slog.Logger
@@ -69,6 +77,8 @@ type Server struct {
 
 	introducer *upstream.Introducer // for front proxies that forward requests themselves
 	away       *pages.Pages         // for addresses of theirs
+
+	dav *dav.Service // nil: none is served
 
 	http     *http.Server
 	tls      func() (*tls.Config, error) // of all our listeners
@@ -99,6 +109,12 @@ func New(o Options) (*Server, error) {
 	}
 	s.away = o.Pages.From(originOf(public))
 	s.callers = authn.Chain{authn.Cookie{Sessions: o.Sessions}}
+	if o.Nextcloud != nil {
+		s.dav, err = dav.New(o.Integrations, dav.Options{Client: o.Nextcloud, Public: originOf(public), Ours: s.oursIn, Connections: o.Connections, Refused: o.Refused, Log: o.Log, Registry: o.Registry})
+		if err != nil {
+			return nil, err
+		}
+	}
 	if err := s.layRoutes(); err != nil {
 		return nil, err
 	}
@@ -176,6 +192,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		if d.forward != nil {
 			d.forward.Close()
 		}
+	}
+	if s.dav != nil {
+		s.dav.Close()
 	}
 	return err
 }

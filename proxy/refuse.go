@@ -24,6 +24,9 @@ type refusal struct {
 	style  refusalStyle
 	page   pages.Page // shown to a navigation; nil for a page by status
 	cause  error
+
+	after    time.Duration // to wait before trying again; zero: by status
+	recorded bool          // the audit log has it already
 }
 
 func (e *refusal) Error() string {
@@ -82,12 +85,14 @@ func (s *Server) refuse(x *exchange, err error) {
 	h := x.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Request-Id", x.hop.RequestID)
-	if no.status == http.StatusServiceUnavailable {
-		h.Set("Retry-After", strconv.Itoa(int(retryAfter/time.Second)))
+	if wait := waitOf(no); wait > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(wait/time.Second)))
 	}
 	switch {
 	case x.dialect != nil:
 		s.refuseCheck(x, no)
+	case no.style == refuseByDAV && !navigates(x.r):
+		s.davError(x, no)
 	case s.asProblem(x, no):
 		s.problem(x, no)
 	default:
@@ -116,7 +121,7 @@ func (s *Server) record(x *exchange, no *refusal) {
 	if no.reason == reasonSignIn {
 		kind = audit.SignInFailed
 	}
-	if no.status >= 500 && no.reason != reasonSignIn && no.reason != reasonBroken {
+	if no.recorded || no.status >= 500 && no.reason != reasonSignIn && no.reason != reasonBroken {
 		return
 	}
 	s.audit(x, audit.Event{Kind: kind, Status: no.status, Reason: no.reason})

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"anteroom/proxy/authn"
 	"anteroom/proxy/authz"
 	"anteroom/proxy/upstream"
 	"anteroom/session"
@@ -24,9 +25,12 @@ type door struct {
 	refuse  refusalStyle
 	anyHost bool // answers whatever Host it is asked by
 	posted  bool // a POST must come from our own pages
+	streams bool // takes bodies for as long as they last
 
-	forward *upstream.Forwarder // for the application's doors
-	asks    *asking             // for front proxies: the request that is asked about has a door of its own
+	callers authn.Source                  // who is known here; nil: people with a session
+	permits func(*session.Identity) error // may they; nil: as allow says
+	forward *upstream.Forwarder           // for the application's doors
+	asks    *asking                       // for front proxies: the request that is asked about has a door of its own
 }
 
 // refusalStyle is how a door says no.
@@ -36,6 +40,7 @@ const (
 	refuseByCaller  refusalStyle = iota // a page for a navigation, a problem document for a program
 	refuseByProblem                     // always a problem document (RFC 9457)
 	refuseByPage                        // always a page
+	refuseByDAV                         // XML as DAV clients know it, with a challenge; a page for a navigation
 )
 
 // The doors' names: a closed set, for logs and metrics.
@@ -48,9 +53,10 @@ const (
 	doorKeys   = "keys"
 	doorAssets = "assets"
 	doorCheck  = "forward_auth"
+	doorDAV    = "dav"
 )
 
-var doorNames = []string{doorNone, doorApp, doorSignIn, doorLogout, doorOwn, doorKeys, doorAssets, doorCheck}
+var doorNames = []string{doorNone, doorApp, doorSignIn, doorLogout, doorOwn, doorKeys, doorAssets, doorCheck, doorDAV}
 
 // layRoutes lists every URL we answer ourselves, then the application's.
 func (s *Server) layRoutes() error {
@@ -75,6 +81,7 @@ func (s *Server) layRoutes() error {
 		return err
 	}
 	s.layChecks()
+	s.layDAV()
 	for path := range s.own {
 		if path != "/auth/" && strings.HasSuffix(path, "/") {
 			s.under = append(s.under, path)

@@ -26,6 +26,7 @@ const (
 	SignOut      Kind = "sign_out"      // somebody signed out
 	SessionEnded Kind = "session_ended" // a session ended by itself
 	Refused      Kind = "refused"       // a request was refused
+	Access       Kind = "access"        // files, calendars or contacts were read or changed, or that was tried
 )
 
 // Event is one line. Empty fields are left out.
@@ -38,9 +39,13 @@ type Event struct {
 	Client    string         `json:"client,omitempty"` // network address
 	Method    string         `json:"method,omitempty"`
 	Host      string         `json:"host,omitempty"`
-	Path      string         `json:"path,omitempty"`   // escaped, without query
-	Status    int            `json:"status,omitempty"` // of the answer
-	Reason    string         `json:"reason,omitempty"` // from a closed set
+	Path      string         `json:"path,omitempty"`     // escaped, without query
+	To        string         `json:"to,omitempty"`       // escaped path of the destination of a copy or move
+	As        string         `json:"as,omitempty"`       // service account that Nextcloud saw; empty for a person's own
+	Status    int            `json:"status,omitempty"`   // of the answer
+	Received  int64          `json:"received,omitempty"` // bytes of body, from the client
+	Sent      int64          `json:"sent,omitempty"`     // bytes of body, to the client
+	Reason    string         `json:"reason,omitempty"`   // from a closed set
 	RequestID string         `json:"request_id,omitempty"`
 }
 

@@ -1,0 +1,282 @@
+// Package dav is the passthrough to Nextcloud's files, calendars and contacts:
+// WebDAV (RFC 4918), CalDAV (RFC 4791) and CardDAV (RFC 6352) under paths of
+// ours, with credentials that only we hold. To a client it cannot be told from
+// the server behind it: every path that goes through, in headers and in bodies,
+// is mapped on the way.
+//
+// It trusts who the gate says is calling. It trusts no path, header or body of
+// the client's: each is read as the server behind might read it before it is
+// sent on. Of the server it trusts neither redirects nor cookies.
+package dav
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"anteroom/integrations"
+	"anteroom/session"
+)
+
+// Options is what a Service needs besides the settings of the integrations.
+type Options struct {
+	Client *http.Client // for Nextcloud: its authorities, pins and address; its timeout is for short calls and not used here
+	Public string       // our origin, for URLs that the server writes in full
+	// Ours reports whether a Host is one that is answered to here.
+	Ours        func(host string) bool
+	Connections Connections // nil: nobody can grant an app password
+	// Refused is told of a credential that came with a request and that the
+	// server refuses, though it was good before; nil: nobody is.
+	Refused  func(session.Credential)
+	Log      *slog.Logger
+	Registry prometheus.Registerer // nil: nothing is counted
+}
+
+// Call is one request as the gate hands it over, and what became of it.
+type Call struct {
+	Who     *session.Identity
+	Own     session.Credential // that the request came with; zero for none
+	Session session.Credential // that the caller's session has; zero for none
+	Path    string             // of ours, percent-encoded, as it was sent
+
+	ForwardedFor, RequestID, Traceparent string
+
+	As string // on return: the account that the server saw; empty for a person's own
+	To string // on return: the destination's path here, percent-encoded; empty for none
+}
+
+// Service answers requests for all mounts. Safe for concurrent use.
+type Service struct {
+	o       Options
+	mounts  table
+	wire    *http.Transport
+	proxy   *httputil.ReverseProxy
+	uploads chan struct{} // holds one for each upload that is being cut up
+	metrics *metrics
+}
+
+const (
+	answerTime   = 5 * time.Minute // until an answer begins: Nextcloud puts large uploads together before it says anything
+	continueTime = time.Second     // until a body is sent unasked
+	idleConns    = 128
+	maxHeader    = 1 << 20
+	shortWait    = 5 * time.Second
+)
+
+// New makes a service of what is configured and has a mount; it opens no
+// connection.
+func New(cfg integrations.Config, o Options) (*Service, error) {
+	s := &Service{o: o, uploads: make(chan struct{}, maxUploads), metrics: newMetrics(o.Registry)}
+	var mounts []*Mount
+	for _, d := range []struct {
+		name string
+		cfg  integrations.DAV
+	}{{"webdav", cfg.WebDAV}, {"caldav", cfg.CalDAV}, {"carddav", cfg.CardDAV}} {
+		if d.cfg.Mount == "" || d.cfg.Mount == integrations.NoMount {
+			continue
+		}
+		m, err := newMount(d.name, d.cfg)
+		if err != nil {
+			return nil, err
+		}
+		mounts = append(mounts, m)
+	}
+	s.mounts = newTable(mounts)
+	s.wire = newTransport(o.Client)
+	s.proxy = &httputil.ReverseProxy{
+		Rewrite:        s.rewrite,
+		Transport:      s.wire,
+		BufferPool:     copyBuffers{},
+		ModifyResponse: s.answered,
+		ErrorHandler:   func(_ http.ResponseWriter, r *http.Request, err error) { callOf(r).err = err },
+		ErrorLog:       log.New(io.Discard, "", 0),
+	}
+	if o.Log != nil {
+		s.proxy.ErrorLog = slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug)
+	}
+	return s, nil
+}
+
+// newTransport is the client's for large bodies: it waits for 100 Continue,
+// decodes nothing, and lets an answer take its time.
+func newTransport(c *http.Client) *http.Transport {
+	t, ok := c.Transport.(*http.Transport)
+	if !ok {
+		t = http.DefaultTransport.(*http.Transport)
+	}
+	t = t.Clone()
+	t.Proxy = nil
+	t.DisableCompression = true
+	t.ExpectContinueTimeout = continueTime
+	t.ResponseHeaderTimeout = answerTime
+	t.MaxIdleConnsPerHost = idleConns
+	t.MaxResponseHeaderBytes = maxHeader
+	return t
+}
+
+// Mounts lists what is served.
+func (s *Service) Mounts() []*Mount { return s.mounts }
+
+// Close closes idle connections; requests under way go on.
+func (s *Service) Close() { s.wire.CloseIdleConnections() }
+
+// call is a request on its way through.
+type call struct {
+	s     *Service
+	c     *Call
+	r     *http.Request // as it came
+	mount *Mount
+	at    target
+	cred  session.Credential
+	by    means
+	body  []byte // of XML, mapped; nil: the request's own is passed on
+	sized bool   // body replaces the request's
+	err   error
+}
+
+type callKey struct{}
+
+func callOf(r *http.Request) *call { return r.Context().Value(callKey{}).(*call) }
+
+// Serve answers one request. An error means that nothing was written; it is a
+// *Refusal. An answer that breaks off is cut off, by panicking with
+// http.ErrAbortHandler.
+func (s *Service) Serve(w http.ResponseWriter, r *http.Request, c *Call) error {
+	x := &call{s: s, c: c, r: r.WithContext(r.Context())} // a copy: its header is changed
+	if no := s.prepare(x); no != nil {
+		s.metrics.refused.WithLabelValues(no.Reason).Inc()
+		return no
+	}
+	if c.As = x.cred.User; x.by != byService {
+		c.As = ""
+	}
+	if r.ContentLength != 0 {
+		// Without it, net/http reads the rest of the client's body away as the
+		// answer begins, and the server would miss it (HTTP/1.1 only).
+		_ = http.NewResponseController(w).EnableFullDuplex()
+	}
+	if !x.sized && r.ContentLength < 0 {
+		done, err := s.measure(w, x)
+		if done || err != nil {
+			return s.failed(err)
+		}
+	}
+	s.forward(w, x)
+	return s.failed(x.err)
+}
+
+// failed is what Serve returns for an error on the way to the server.
+func (s *Service) failed(err error) error {
+	if err == nil {
+		return nil
+	}
+	no := away(err)
+	s.metrics.refused.WithLabelValues(no.Reason).Inc()
+	return no
+}
+
+// prepare checks and maps all of a request before anything of it is sent on.
+func (s *Service) prepare(x *call) *Refusal {
+	in := &inward{table: s.mounts, who: x.c.Who, ours: s.o.Ours}
+	var err error
+	if x.at, err = in.path(x.c.Path); err != nil {
+		return refused(err)
+	}
+	x.mount = x.at.mount
+	in.entry, in.below, in.fromRoot = x.mount, x.at.below, x.r.Method == "SEARCH"
+	x.r.Header = x.r.Header.Clone()
+	to, err := in.mapHeaders(x.r.Header)
+	if err != nil {
+		return refused(err)
+	}
+	if to.mount != nil {
+		x.c.To = to.mount.Path + rest(to.raw, to.mount.base)
+	}
+	if err := mayChange(x.r.Method, x.mount, to); err != nil {
+		return refused(err)
+	}
+	if carriesXML(x.r) {
+		if x.body, err = in.readXML(x.r); err != nil {
+			return refused(err)
+		}
+		x.sized = true
+	}
+	if x.cred, x.by, err = s.credential(x.r.Context(), x.mount, x.c); err != nil {
+		return away(err)
+	}
+	return nil
+}
+
+// forward sends the request on and the answer back.
+func (s *Service) forward(w http.ResponseWriter, x *call) {
+	r := x.r.WithContext(context.WithValue(x.r.Context(), callKey{}, x))
+	if x.sized {
+		r.Body, r.ContentLength, r.TransferEncoding = io.NopCloser(bytes.NewReader(x.body)), int64(len(x.body)), nil
+		if len(x.body) == 0 {
+			r.Body = http.NoBody
+		}
+	}
+	s.proxy.ServeHTTP(finalOnly{w}, r)
+}
+
+// finalOnly lets no informational answer through: what matters of them,
+// 100 Continue, is said by our own server.
+type finalOnly struct{ http.ResponseWriter }
+
+func (w finalOnly) WriteHeader(status int) {
+	if status >= 200 {
+		w.ResponseWriter.WriteHeader(status)
+	}
+}
+
+// Unwrap lets http.ResponseController reach Flush.
+func (w finalOnly) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// rewrite makes the server's request of the client's. ReverseProxy has removed
+// hop-by-hop headers before.
+func (s *Service) rewrite(p *httputil.ProxyRequest) {
+	x := callOf(p.In)
+	s.address(p.Out, x, x.at.raw, p.In.URL.RawQuery)
+	delete(p.Out.Header, "Upgrade")
+	delete(p.Out.Header, "Connection")
+	p.Out.Trailer = nil
+	if !content(p.In.Method) {
+		delete(p.Out.Header, "Accept-Encoding") // what is mapped has to be read
+	}
+	if x.sized {
+		delete(p.Out.Header, "Expect")
+		delete(p.Out.Header, "Content-Md5")
+		delete(p.Out.Header, "Digest")
+		delete(p.Out.Header, "Content-Digest")
+	}
+}
+
+// address points a request at a path on the server, with what it may know.
+func (s *Service) address(r *http.Request, x *call, raw, query string) {
+	to := x.mount.to
+	r.URL.Scheme, r.URL.Host, r.URL.User = to.Scheme, to.Host, nil
+	r.URL.Opaque, r.URL.RawQuery, r.URL.ForceQuery = raw, query, false
+	r.Host = to.Host
+	h := r.Header
+	stripRequest(h)
+	x.cred.Set(h)
+	h["X-Forwarded-For"] = []string{x.c.ForwardedFor}
+	h["X-Request-Id"] = []string{x.c.RequestID}
+	if x.c.Traceparent != "" {
+		h["Traceparent"] = []string{x.c.Traceparent}
+	}
+	if _, ok := h["User-Agent"]; !ok {
+		h["User-Agent"] = nil // none, rather than Go's
+	}
+}
+
+// content reports whether what a method is about is content, which passes as
+// it is, and not XML about resources.
+func content(method string) bool { return method == http.MethodGet || method == http.MethodHead }

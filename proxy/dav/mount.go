@@ -1,0 +1,121 @@
+package dav
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"anteroom/integrations"
+	"anteroom/session"
+)
+
+// Mount is one service and the path it has here.
+type Mount struct {
+	Name string // webdav, caldav or carddav
+	Path string // here, without a slash at its end: /dav
+	cfg  integrations.DAV
+
+	to    *url.URL // origin of the server; no path
+	base  string   // its path there, decoded, without a slash at its end; "" for the root
+	raw   string   // base, percent-encoded
+	scope []string // segments below base, decoded; nil: all of it
+}
+
+// newMount reads a service's settings.
+func newMount(name string, cfg integrations.DAV) (*Mount, error) {
+	u, err := url.Parse(cfg.URL)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, fmt.Errorf("integrations.%s.url: is no http:// or https:// URL", name)
+	}
+	base := strings.TrimSuffix(u.Path, "/")
+	m := &Mount{Name: name, Path: cfg.Mount, cfg: cfg, to: &url.URL{Scheme: u.Scheme, Host: u.Host}, base: base, raw: (&url.URL{Path: base}).EscapedPath()}
+	if s := strings.Trim(cfg.Scope, "/"); s != "" {
+		m.scope = strings.Split(s, "/")
+	}
+	return m, nil
+}
+
+// ReadOnly reports whether nothing may be changed through it.
+func (m *Mount) ReadOnly() bool { return m.cfg.ReadOnly }
+
+// ByService reports whether the service account is used, not each person's own.
+func (m *Mount) ByService() bool { return m.cfg.Credential == "service" }
+
+// Allows reports whether who may use the mount. What uses the service account
+// is for configured clients alone until somebody is allowed by name, group or
+// the word signed-in; what uses each person's own is for whoever is signed in.
+func (m *Mount) Allows(who *session.Identity) bool {
+	a := &m.cfg.Allow
+	switch client := who.Method == session.ByClient; {
+	case a.Said():
+		return a.Permits(who)
+	case client:
+		return m.ByService()
+	}
+	return !m.ByService()
+}
+
+// holds reports whether a path on the server lies within the mount, and gives
+// the segments below its base. The path is decoded and clean.
+func (m *Mount) holds(path string) (below string, ok bool) {
+	below, ok = strings.CutPrefix(path, m.base)
+	return below, ok && (below == "" || below[0] == '/')
+}
+
+// inScope reports whether a path below the base, decoded and clean, lies
+// within what who may see.
+func (m *Mount) inScope(below string, who *session.Identity) bool {
+	if m.scope == nil {
+		return true
+	}
+	segments := strings.Split(strings.Trim(below, "/"), "/")
+	if len(segments) < len(m.scope) {
+		return false
+	}
+	for i, want := range m.scope {
+		if want == "{user}" {
+			want = who.Subject
+			if want == "" || want == "." || want == ".." || strings.ContainsAny(want, `/\`) {
+				return false
+			}
+		}
+		if segments[i] != want {
+			return false
+		}
+	}
+	return true
+}
+
+// table is all mounts, the one with the longest base first.
+type table []*Mount
+
+func newTable(mounts []*Mount) table {
+	t := table(slices.Clone(mounts))
+	slices.SortStableFunc(t, func(a, b *Mount) int { return len(b.base) - len(a.base) })
+	return t
+}
+
+// here finds the mount that a path of ours belongs to, and what is left of it.
+func (t table) here(path string) (m *Mount, below string) {
+	for _, m := range t {
+		if below, ok := strings.CutPrefix(path, m.Path); ok && (below == "" || below[0] == '/') {
+			return m, below
+		}
+	}
+	return nil, ""
+}
+
+// there finds the mount that a path on entry's server belongs to: entry itself
+// if it can be, else the one whose base is nearest.
+func (t table) there(entry *Mount, path string) (m *Mount, below string) {
+	if below, ok := entry.holds(path); ok {
+		return entry, below
+	}
+	for _, m := range t {
+		if below, ok := m.holds(path); ok && *m.to == *entry.to {
+			return m, below
+		}
+	}
+	return nil, ""
+}

@@ -1,0 +1,386 @@
+package dav
+
+import (
+	"bytes"
+	"errors"
+)
+
+// What a rewriter bears of one document.
+const (
+	maxTag      = 64 << 10 // one tag, or the whole text of an href
+	maxBindings = 4096     // namespace declarations in force at once
+)
+
+var (
+	errTag      = errors.New("XML with a tag or an href that is too long")
+	errBindings = errors.New("XML with too many namespace declarations")
+)
+
+// The namespaces in which something carries a path.
+const (
+	nsDAV = "DAV:"
+	nsOC  = "http://owncloud.org/ns"
+	nsCS  = "http://calendarserver.org/ns/"
+)
+
+// space is a namespace that matters here.
+type space uint8
+
+const (
+	otherSpace space = iota
+	davSpace
+	ocSpace
+	csSpace
+)
+
+// binding is a prefix that a tag at some depth declares.
+type binding struct {
+	depth  int
+	prefix string // empty: the default namespace
+	space  space
+}
+
+// rewriter walks through one XML document, chunk by chunk, and has the text of
+// elements that carry a path or a URL replaced. Every other byte stays as it
+// is. It follows namespaces (https://www.w3.org/TR/xml-names/), and passes over
+// comments, CDATA sections and processing instructions; it does not check that
+// the document is well-formed.
+//
+// What carries a path: DAV:href anywhere but within calendarserver's source,
+// which names a calendar elsewhere, and ownCloud's comments-href. Paths in the
+// text of calendar-data and the like are text.
+type rewriter struct {
+	// replace appends what stands for text to out. It gets the text as it is
+	// written, with its entities, and reports false if it is to stay.
+	replace func(out, text []byte) ([]byte, bool, error)
+
+	in       inside
+	depth    int
+	bindings []binding
+	source   int // depth of the calendarserver source we are in; 0: none
+}
+
+// inside is what a chunk may end in the middle of, without more to remember.
+type inside uint8
+
+const (
+	inText inside = iota
+	inComment
+	inCDATA
+	inInstruction
+	inHref // right after the start tag of something that carries a path
+)
+
+// feed takes more of the document. It appends what is ready to out, and returns
+// how much of the chunk that was; the rest must come again, with more. last
+// says that there is no more.
+func (x *rewriter) feed(out, chunk []byte, last bool) ([]byte, int, error) {
+	from, i := 0, 0 // chunk[from:i] is ready and not appended yet
+	for i < len(chunk) {
+		switch x.in {
+		case inText:
+			j := bytes.IndexByte(chunk[i:], '<')
+			if j < 0 {
+				i = len(chunk)
+				continue
+			}
+			n, err := x.markup(chunk[i+j:])
+			if err != nil {
+				return out, i, err
+			}
+			i += j + n
+			if n == 0 { // not whole
+				return x.wait(out, chunk, from, i, last)
+			}
+		case inHref:
+			text, n, ok := hrefText(chunk[i:])
+			if !ok && !last {
+				if len(chunk)-i > maxTag {
+					return out, i, errTag
+				}
+				return append(out, chunk[from:i]...), i, nil
+			}
+			x.in = inText
+			if text == nil {
+				continue
+			}
+			out = append(out, chunk[from:i]...)
+			from = i
+			next, changed, err := x.replace(out, text)
+			if err != nil {
+				return out, i, err
+			}
+			if i += n; changed {
+				out, from = next, i
+			}
+		default:
+			end := [...]string{inComment: "-->", inCDATA: "]]>", inInstruction: "?>"}[x.in]
+			j := bytes.Index(chunk[i:], []byte(end))
+			if j < 0 {
+				if keep := len(end) - 1; !last && len(chunk)-i > keep {
+					i = len(chunk) - keep
+				}
+				return x.wait(out, chunk, from, i, last)
+			}
+			i += j + len(end)
+			x.in = inText
+		}
+	}
+	return append(out, chunk[from:i]...), i, nil
+}
+
+// wait returns from feed with what lies before i; at the end of the document
+// with all there is.
+func (x *rewriter) wait(out, chunk []byte, from, i int, last bool) ([]byte, int, error) {
+	if last {
+		i = len(chunk)
+	} else if len(chunk)-i > maxTag {
+		return out, i, errTag
+	}
+	return append(out, chunk[from:i]...), i, nil
+}
+
+// markup passes the tag, or the beginning of what else may begin with <, at
+// the start of b. 0 means that b does not hold enough of it.
+func (x *rewriter) markup(b []byte) (int, error) {
+	if len(b) < 2 {
+		return 0, nil
+	}
+	switch b[1] {
+	case '/':
+		n := bytes.IndexByte(b, '>') + 1
+		if n > 0 {
+			x.leave()
+		}
+		return n, nil
+	case '?':
+		x.in = inInstruction
+		return 2, nil
+	case '!':
+		return x.declaration(b)
+	}
+	end := bytes.IndexByte(b, '>')
+	if end < 0 {
+		return 0, nil
+	}
+	name, attributes := b[1:end], []byte(nil)
+	if j := endOfName(name); j < len(name) && name[j] != '/' {
+		if end = endOfTag(b); end < 0 {
+			return 0, nil
+		}
+		name, attributes = b[1:1+j], b[1+j:end]
+	} else {
+		name = name[:j]
+	}
+	return end + 1, x.enter(name, attributes, b[end-1] == '/')
+}
+
+// declaration passes the start of what begins with <!.
+func (x *rewriter) declaration(b []byte) (int, error) {
+	const comment, cdata = "<!--", "<![CDATA["
+	switch {
+	case bytes.HasPrefix(b, []byte(comment)):
+		x.in = inComment
+		return len(comment), nil
+	case bytes.HasPrefix(b, []byte(cdata)):
+		x.in = inCDATA
+		return len(cdata), nil
+	case len(b) < len(cdata) && (bytes.HasPrefix([]byte(cdata), b) || bytes.HasPrefix([]byte(comment), b)):
+		return 0, nil
+	}
+	return 2, nil // a document type declaration: its content is no concern of ours
+}
+
+// enter notes a start tag.
+func (x *rewriter) enter(name, attributes []byte, empty bool) error {
+	declared := len(x.bindings)
+	if attributes != nil {
+		if err := x.declare(attributes); err != nil {
+			return err
+		}
+	}
+	if empty {
+		x.bindings = x.bindings[:declared]
+		return nil
+	}
+	x.depth++
+	n := len(name)
+	switch { // by the end of the name first: the prefix is resolved for few
+	case n < 4 || x.source > 0:
+	case string(name[n-4:]) == "href":
+		if local, s := x.resolve(name); local == "href" && s == davSpace || local == "comments-href" && s == ocSpace {
+			x.in = inHref
+		}
+	case n >= 6 && string(name[n-6:]) == "source":
+		if local, s := x.resolve(name); local == "source" && s == csSpace {
+			x.source = x.depth
+		}
+	}
+	return nil
+}
+
+// leave notes an end tag.
+func (x *rewriter) leave() {
+	for n := len(x.bindings); n > 0 && x.bindings[n-1].depth >= x.depth; n-- {
+		x.bindings = x.bindings[:n-1]
+	}
+	if x.source == x.depth {
+		x.source = 0
+	}
+	if x.depth > 0 {
+		x.depth--
+	}
+}
+
+// resolve takes a name apart and finds its namespace.
+func (x *rewriter) resolve(name []byte) (local string, s space) {
+	prefix, rest, ok := bytes.Cut(name, []byte{':'})
+	if !ok {
+		prefix, rest = nil, name
+	}
+	for i := len(x.bindings) - 1; i >= 0; i-- {
+		if x.bindings[i].prefix == string(prefix) {
+			s = x.bindings[i].space
+			break
+		}
+	}
+	switch string(rest) { // without an allocation
+	case "href":
+		return "href", s
+	case "comments-href":
+		return "comments-href", s
+	case "source":
+		return "source", s
+	}
+	return "", s
+}
+
+// declare notes the namespaces that attributes declare, for the tag about to
+// be entered.
+func (x *rewriter) declare(attributes []byte) error {
+	for {
+		eq := bytes.IndexByte(attributes, '=')
+		if eq < 0 {
+			return nil
+		}
+		name := bytes.TrimSpace(attributes[:eq])
+		value := bytes.TrimLeft(attributes[eq+1:], " \t\r\n")
+		if len(value) == 0 || value[0] != '"' && value[0] != '\'' {
+			return nil // not XML: whoever reads it will find nothing either
+		}
+		end := bytes.IndexByte(value[1:], value[0])
+		if end < 0 {
+			return nil
+		}
+		value, attributes = value[1:1+end], value[2+end:]
+		prefix, ok := bytes.CutPrefix(name, []byte("xmlns"))
+		if !ok || len(prefix) > 0 && prefix[0] != ':' {
+			continue
+		}
+		if len(x.bindings) == maxBindings {
+			return errBindings
+		}
+		if len(prefix) > 0 {
+			prefix = prefix[1:]
+		}
+		x.bindings = append(x.bindings, binding{depth: x.depth + 1, prefix: string(prefix), space: spaceOf(value)})
+	}
+}
+
+// spaceOf knows a namespace by its name, as it is written in an attribute.
+func spaceOf(value []byte) space {
+	if bytes.IndexByte(value, '&') >= 0 {
+		value = unescapeXML(value)
+	}
+	switch string(value) {
+	case nsDAV:
+		return davSpace
+	case nsOC:
+		return ocSpace
+	case nsCS:
+		return csSpace
+	}
+	return otherSpace
+}
+
+// endOfName is the length of the name that a tag begins with.
+func endOfName(b []byte) int {
+	for i, c := range b {
+		if c <= ' ' || c == '/' {
+			return i
+		}
+	}
+	return len(b)
+}
+
+// endOfTag is where the > of a tag is that may have attributes; -1 if not in b.
+func endOfTag(b []byte) int {
+	for i := 1; i < len(b); i++ {
+		switch c := b[i]; c {
+		case '>':
+			return i
+		case '"', '\'':
+			j := bytes.IndexByte(b[i+1:], c)
+			if j < 0 {
+				return -1
+			}
+			i += j + 1
+		}
+	}
+	return -1
+}
+
+// hrefText finds the text between the tags of an href, n bytes at the start of
+// b. Text in CDATA sections or with comments in it is put together, escaped. It
+// is nil if there are elements within, which no href has. ok is false if b ends
+// before the end tag.
+func hrefText(b []byte) (text []byte, n int, ok bool) {
+	n = bytes.IndexByte(b, '<')
+	if n < 0 || n+1 >= len(b) {
+		return nil, 0, false
+	}
+	if b[n+1] == '/' {
+		return b[:n], n, true
+	}
+	text = append(text, b[:n]...)
+	for {
+		skip := func(start, end string, keep bool) bool {
+			inner, has := bytes.CutPrefix(b[n:], []byte(start))
+			if !has {
+				return false
+			}
+			j := bytes.Index(inner, []byte(end))
+			if j < 0 {
+				ok = false
+				return true
+			}
+			if keep {
+				text = escapeXML(text, inner[:j])
+			}
+			n += len(start) + j + len(end)
+			return true
+		}
+		ok = true
+		if !skip("<![CDATA[", "]]>", true) && !skip("<!--", "-->", false) && !skip("<?", "?>", false) {
+			if len(b)-n < len("<![CDATA[") && !bytes.HasPrefix(b[n:], []byte("</")) {
+				return nil, 0, false
+			}
+			if !bytes.HasPrefix(b[n:], []byte("</")) {
+				return nil, 0, true
+			}
+			return text, n, true
+		}
+		if !ok {
+			return nil, 0, false
+		}
+		j := bytes.IndexByte(b[n:], '<')
+		if j < 0 {
+			return nil, 0, false
+		}
+		text = append(text, b[n:n+j]...)
+		n += j
+		if n+1 >= len(b) {
+			return nil, 0, false
+		}
+	}
+}
