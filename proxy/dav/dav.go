@@ -161,6 +161,7 @@ func (s *Service) Serve(w http.ResponseWriter, r *http.Request, c *Call) error {
 		// Without it, net/http reads the rest of the client's body away as the
 		// answer begins, and the server would miss it (HTTP/1.1 only).
 		_ = http.NewResponseController(w).EnableFullDuplex()
+		defer leave(w, r)
 	}
 	if !x.sized && r.ContentLength < 0 {
 		done, err := s.measure(w, x)
@@ -170,6 +171,15 @@ func (s *Service) Serve(w http.ResponseWriter, r *http.Request, c *Call) error {
 	}
 	s.forward(w, x)
 	return s.failed(x.err)
+}
+
+// leave is done with a body, of which the client may still have some to send:
+// a little is read away, for not too long. net/http would do that only when
+// nobody serves the request any more, and trip over its own reading ahead.
+func leave(w http.ResponseWriter, r *http.Request) {
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(shortWait))
+	r.Body.Close()
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 }
 
 // failed is what Serve returns for an error on the way to the server.

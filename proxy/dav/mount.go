@@ -105,17 +105,3 @@ func (t table) here(path string) (m *Mount, below string) {
 	}
 	return nil, ""
 }
-
-// there finds the mount that a path on entry's server belongs to: entry itself
-// if it can be, else the one whose base is nearest.
-func (t table) there(entry *Mount, path string) (m *Mount, below string) {
-	if below, ok := entry.holds(path); ok {
-		return entry, below
-	}
-	for _, m := range t {
-		if below, ok := m.holds(path); ok && *m.to == *entry.to {
-			return m, below
-		}
-	}
-	return nil, ""
-}

@@ -62,7 +62,10 @@ func (r *rewritten) fill() {
 	n, err := r.src.Read(r.b.in[r.held:limit])
 	r.held += n
 	last := err != nil
-	if !r.begun && (r.held >= 2 || last) {
+	if !r.begun {
+		if r.held < 2 && !last {
+			return
+		}
 		r.begun, r.skipped = true, wide(r.b.in[:r.held])
 	}
 	chunk := r.b.in[:r.held]
