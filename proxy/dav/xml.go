@@ -159,20 +159,23 @@ func (x *rewriter) markup(b []byte) (int, error) {
 	case '!':
 		return x.declaration(b)
 	}
-	end := bytes.IndexByte(b, '>')
+	// Most tags are a name and nothing else: one look at each byte.
+	n := 1
+	for n < len(b) && b[n] > ' ' && b[n] != '>' && b[n] != '/' {
+		n++
+	}
+	if n == len(b) {
+		return 0, nil
+	}
+	name := b[1:n]
+	if b[n] == '>' {
+		return n + 1, x.enter(name, nil, false)
+	}
+	end := endOfTag(b)
 	if end < 0 {
 		return 0, nil
 	}
-	name, attributes := b[1:end], []byte(nil)
-	if j := endOfName(name); j < len(name) && name[j] != '/' {
-		if end = endOfTag(b); end < 0 {
-			return 0, nil
-		}
-		name, attributes = b[1:1+j], b[1+j:end]
-	} else {
-		name = name[:j]
-	}
-	return end + 1, x.enter(name, attributes, b[end-1] == '/')
+	return end + 1, x.enter(name, b[n:end], b[end-1] == '/')
 }
 
 // declaration passes the start of what begins with <!.
@@ -301,16 +304,6 @@ func spaceOf(value []byte) space {
 		return csSpace
 	}
 	return otherSpace
-}
-
-// endOfName is the length of the name that a tag begins with.
-func endOfName(b []byte) int {
-	for i, c := range b {
-		if c <= ' ' || c == '/' {
-			return i
-		}
-	}
-	return len(b)
 }
 
 // endOfTag is where the > of a tag is that may have attributes; -1 if not in b.

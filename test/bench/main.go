@@ -18,8 +18,8 @@ func main() {
 	defer stop()
 	var err error
 	switch {
-	case len(os.Args) == 3 && os.Args[1] == "app":
-		err = serveApp(os.Args[2])
+	case len(os.Args) == 4 && os.Args[1] == "app":
+		err = serveApp(os.Args[2], os.Args[3])
 	case len(os.Args) == 4 && os.Args[1] == "proxy":
 		err = serveBareProxy(os.Args[2], os.Args[3])
 	case len(os.Args) == 2:
@@ -39,7 +39,7 @@ func measure(ctx context.Context, anteroom string) error {
 		return err
 	}
 	defer s.end()
-	for _, step := range []func(context.Context) error{s.rates, s.checks, func(ctx context.Context) error { return s.extAuthz(ctx, anteroom) }, s.bigBodies, s.sockets} {
+	for _, step := range []func(context.Context) error{s.rates, s.checks, func(ctx context.Context) error { return s.extAuthz(ctx, anteroom) }, s.dav, s.bigBodies, s.sockets} {
 		if err := step(ctx); err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -26,7 +27,7 @@ type scene struct {
 	asked      asked
 	started    []*exec.Cmd
 	nextcloud  *http.Server
-	dir        string // Redis's and nginx's
+	dir        string // Redis's, nginx's and the DAV server's
 }
 
 // twin is a second Anteroom that differs in one setting.
@@ -38,7 +39,14 @@ func newScene(ctx context.Context, anteroom string) (*scene, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.start(ctx, nil, self, "app", s.app); err != nil {
+	if s.dir, err = os.MkdirTemp("", "bench-"); err != nil {
+		return nil, err
+	}
+	folder := filepath.Join(s.dir, "files")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		return nil, err
+	}
+	if _, err := s.start(ctx, nil, self, "app", s.app, folder); err != nil {
 		return nil, err
 	}
 	if _, err := s.start(ctx, nil, self, "proxy", s.proxy, s.app); err != nil {
@@ -70,7 +78,7 @@ func (s *scene) startAnterooms(ctx context.Context, anteroom string) (err error)
 	if err := s.startRedis(ctx, redis); err != nil {
 		return err
 	}
-	if s.anteroom, err = s.startAnteroom(ctx, anteroom, cloud, l.Addr().String(), s.site); err != nil {
+	if s.anteroom, err = s.startAnteroom(ctx, anteroom, cloud, l.Addr().String(), s.site, s.davSettings()...); err != nil {
 		return err
 	}
 	if s.cookie, err = signIn(s.site); err != nil {
@@ -88,10 +96,7 @@ func (s *scene) startAnterooms(ctx context.Context, anteroom string) (err error)
 }
 
 // startRedis starts a Redis that forgets.
-func (s *scene) startRedis(ctx context.Context, addr string) (err error) {
-	if s.dir, err = os.MkdirTemp("", "bench-redis-"); err != nil {
-		return err
-	}
+func (s *scene) startRedis(ctx context.Context, addr string) error {
 	host, port, _ := net.SplitHostPort(addr)
 	if _, err := s.start(ctx, []string{}, "redis-server", "--bind", host, "--port", port, "--save", "", "--dir", s.dir); err != nil {
 		return err
