@@ -203,17 +203,24 @@ func (w *town) ask(p *person.Person, method, path, body string, header ...string
 }
 
 // lines counts the audit lines of a kind.
-func (w *town) lines(kind string) (n int) {
-	for line := range strings.Lines(w.audit.String()) {
-		var e struct{ Event string }
-		if err := json.Unmarshal([]byte(line), &e); err != nil {
-			w.Errorf("audit line %q: %v", line, err)
+func (w *town) lines(kind string) int {
+	w.Helper()
+	return len(w.audited(kind))
+}
+
+// audited are the lines of the audit log about one kind of event.
+func (w *town) audited(kind string) (lines []map[string]any) {
+	w.Helper()
+	for text := range strings.Lines(w.audit.String()) {
+		var line map[string]any
+		if err := json.Unmarshal([]byte(text), &line); err != nil {
+			w.Errorf("audit line %q: %v", text, err)
 		}
-		if e.Event == kind {
-			n++
+		if line["event"] == kind {
+			lines = append(lines, line)
 		}
 	}
-	return n
+	return lines
 }
 
 const (
