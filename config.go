@@ -16,6 +16,7 @@ import (
 	"anteroom/integrations"
 	"anteroom/proxy"
 	"anteroom/proxy/audit"
+	"anteroom/proxy/authn"
 	"anteroom/proxy/upstream"
 	"anteroom/session"
 	"anteroom/session/signin"
@@ -35,6 +36,7 @@ type Config struct {
 	Session      session.Config               `yaml:"session"`
 	Identity     upstream.Config              `yaml:"identity"`
 	Routes       []proxy.Route                `yaml:"routes" doc:"parts of the site, in order; the first that matches is taken. What none matches goes to the top-level upstream, for whoever is signed in"`
+	Clients      []authn.Client               `yaml:"clients" doc:"programs that call in, with secrets of their own"`
 	Integrations integrations.Config          `yaml:"integrations"`
 	Audit        audit.Config                 `yaml:"audit"`
 	Telemetry    TelemetryConfig              `yaml:"telemetry"`

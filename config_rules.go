@@ -32,6 +32,7 @@ func (l *loader) checkRules() {
 	l.checkJWT()
 	l.checkRoutes(site)
 	l.checkIntegrations()
+	l.checkClients()
 	l.checkAudit()
 }
 

@@ -63,6 +63,7 @@ func commands() []command {
 		{"check", "[--print-config]", "load the configuration and say all that is wrong with it", check},
 		{"explain", "METHOD URL [--user U] [--group G]", "say which rule a request falls under, what it would be answered, and why", explain},
 		{"keys", "new [--jwt ALG] | rotate FILE", "make sealing and signing keys", keys},
+		{"clients", "new NAME", "make a secret for a program that calls in", clients},
 		{"sessions", "list | revoke", "list the sessions of all replicas, or end them", sessions},
 		{"healthcheck", "", "exit 0 if the admin listener says ready", healthcheck},
 		{"version", "", "version, commit, Go version", version},

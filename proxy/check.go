@@ -38,7 +38,7 @@ func (s *Server) layChecks() {
 func (s *Server) asking(dialect *forwardauth.Dialect, yes func(route int) answer) *asking {
 	a := &asking{dialect: dialect}
 	for i, app := range s.apps {
-		a.routes = append(a.routes, &door{name: doorCheck, allow: s.policy.Rule(i).Allow, refuse: app.refuse, answer: yes(i)})
+		a.routes = append(a.routes, &door{name: doorCheck, allow: s.policy.Rule(i).Allow, refuse: app.refuse, answer: yes(i), callers: s.callersOf(s.policy.Rule(i).Allow)})
 	}
 	return a
 }

@@ -17,20 +17,29 @@ import (
 	"anteroom/session"
 )
 
+// openDAV makes the passthrough and what knows its callers: by what a request
+// says itself before what a browser adds.
+func (s *Server) openDAV() (err error) {
+	said, err := authn.NewAuthorization(authn.Options{Clients: s.o.Clients, People: s.o.People, Tokens: s.o.Tokens, Assertions: (*ownTokens)(s), Now: s.o.Now, Registry: s.o.Registry})
+	if err != nil {
+		return err
+	}
+	s.programs = authn.Chain{said, s.callers}
+	s.dav, err = dav.New(s.o.Integrations, dav.Options{Client: s.o.Nextcloud, Public: originOf(s.public), Ours: s.oursIn,
+		Connections: s.o.Connections, Refused: said.Forget, Log: s.o.Log, Registry: s.o.Registry})
+	return err
+}
+
 // layDAV makes a door of each DAV service, and of the addresses at which
 // clients look for them (RFC 6764 §5).
 func (s *Server) layDAV() {
 	if s.dav == nil {
 		return
 	}
-	callers := authn.Chain{s.callers}
-	if s.o.Programs != nil {
-		callers = authn.Chain{s.o.Programs, s.callers} // what a request says itself goes before what a browser adds
-	}
 	first := ""
 	led := map[string]string{}
 	for _, m := range s.dav.Mounts() {
-		d := &door{name: doorDAV, refuse: refuseByDAV, streams: true, callers: callers, answer: s.passDAV, permits: permitsDAV(m)}
+		d := &door{name: doorDAV, refuse: refuseByDAV, streams: true, callers: s.programs, answer: s.passDAV, permits: permitsDAV(m)}
 		s.own[m.Path], s.own[m.Path+"/"] = d, d
 		led[m.Name] = m.Path + "/"
 		if m.Name == "webdav" {
@@ -83,7 +92,11 @@ func (s *Server) passDAV(x *exchange, who *session.Identity) error {
 	if x.r.Body != nil && x.r.Body != http.NoBody {
 		x.r.Body = body
 	}
-	c := &dav.Call{Who: who, Own: x.own, Session: sessionCredential(x.session), Path: escapedPath(x.r),
+	own, ofSession := x.own, sessionCredential(x.session)
+	if who.Method == session.ByAssertion { // what it stands for is a session's
+		own, ofSession = session.Credential{}, own
+	}
+	c := &dav.Call{Who: who, Own: own, Session: ofSession, Path: escapedPath(x.r),
 		ForwardedFor: x.hop.ForwardedFor, RequestID: x.hop.RequestID, Traceparent: x.hop.Traceparent}
 	var err error
 	defer func() { s.accessed(x, c, body.n, err) }()

@@ -44,6 +44,7 @@ func NewExplainer(o Options) (e *Explainer, err error) {
 	}
 	s.callers = supposed{}
 	for _, d := range s.apps {
+		d.callers = nil
 		if d.forward != nil {
 			d.answer = passApp
 		}
@@ -52,7 +53,7 @@ func NewExplainer(o Options) (e *Explainer, err error) {
 		d.answer, d.callers = pass, nil
 		if d.asks != nil {
 			for _, asked := range d.asks.routes {
-				asked.answer = pass
+				asked.answer, asked.callers = pass, nil
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"anteroom/proxy/authn"
 	"anteroom/proxy/authz"
@@ -131,6 +132,7 @@ func (s *Server) gate(x *exchange, d *door) error {
 	callers := s.callers
 	if d.callers != nil {
 		callers = d.callers
+		x.r = x.r.WithContext(authn.From(x.r.Context(), x.origin.client))
 	}
 	caller, err := callers.Identify(x.r)
 	x.who, x.own = caller.Who, caller.Own
@@ -183,6 +185,8 @@ func (s *Server) permit(d *door, caller authn.Caller, err error) error {
 	switch {
 	case errors.Is(err, authn.ErrBroken):
 		return &refusal{status: http.StatusServiceUnavailable, reason: reasonBroken, cause: err, style: d.refuse}
+	case errors.Is(err, authn.ErrThrottled):
+		return &refusal{status: http.StatusTooManyRequests, reason: reasonAttempts, cause: err, style: d.refuse, after: attemptsWait}
 	case err != nil:
 		return &refusal{status: http.StatusUnauthorized, reason: reasonCredentials, cause: err, style: d.refuse}
 	case caller.Who == nil:
@@ -194,6 +198,9 @@ func (s *Server) permit(d *door, caller authn.Caller, err error) error {
 	}
 	return nil
 }
+
+// attemptsWait is what who failed too often is told to wait.
+const attemptsWait = 30 * time.Second
 
 // errSessionOver is the cause that an answer ends with its session. To who
 // asks no further it is context.Canceled, like a client that left.

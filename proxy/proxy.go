@@ -46,11 +46,12 @@ type Options struct {
 	Audit    *audit.Log
 	Pages    *pages.Pages
 
-	Integrations integrations.Config      // those with a mount are served
-	Nextcloud    *http.Client             // what they are reached with; nil: they are not
-	Connections  dav.Connections          // app passwords that people granted; nil: none
-	Programs     authn.Source             // who may come to them without a session; nil: nobody
-	Refused      func(session.Credential) // told of a credential Programs let in, and Nextcloud does not; nil: nobody is
+	Integrations integrations.Config // those with a mount are served
+	Nextcloud    *http.Client        // what they are reached with; nil: they are not
+	Connections  dav.Connections     // app passwords that people granted; nil: none
+	Clients      []authn.Client      // programs that may come to them
+	People       authn.People        // by whom people come to them with an app password; nil: they do not
+	Tokens       authn.Tokens        // and with an access token of the provider's; nil: they do not
 
 	NextcloudURL string // shown on the account page
 	Log          *slog.Logger
@@ -78,7 +79,8 @@ type Server struct {
 	introducer *upstream.Introducer // for front proxies that forward requests themselves
 	away       *pages.Pages         // for addresses of theirs
 
-	dav *dav.Service // nil: none is served
+	dav      *dav.Service // nil: none is served
+	programs authn.Source // knows who comes to it; nil where it is
 
 	http     *http.Server
 	tls      func() (*tls.Config, error) // of all our listeners
@@ -110,8 +112,7 @@ func New(o Options) (*Server, error) {
 	s.away = o.Pages.From(originOf(public))
 	s.callers = authn.Chain{authn.Cookie{Sessions: o.Sessions}}
 	if o.Nextcloud != nil {
-		s.dav, err = dav.New(o.Integrations, dav.Options{Client: o.Nextcloud, Public: originOf(public), Ours: s.oursIn, Connections: o.Connections, Refused: o.Refused, Log: o.Log, Registry: o.Registry})
-		if err != nil {
+		if err := s.openDAV(); err != nil {
 			return nil, err
 		}
 	}

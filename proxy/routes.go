@@ -122,11 +122,20 @@ func (s *Server) layApps() error {
 			made[dest] = f
 		}
 		s.audiences = append(s.audiences, upstream.AudienceOf(s.o.Identity.JWT, dest))
-		d := &door{name: doorApp, allow: r.Allow, refuse: refuseByCaller, forward: made[dest]}
+		d := &door{name: doorApp, allow: r.Allow, refuse: refuseByCaller, forward: made[dest], callers: s.callersOf(r.Allow)}
 		d.answer = func(x *exchange, who *session.Identity) error { return d.forward.Forward(x, x.r, who, &x.hop) }
 		s.apps = append(s.apps, d)
 	}
 	return nil
+}
+
+// callersOf is who is known at a route: people with a session, and where it
+// names clients, whoever comes with an Authorization of theirs, too.
+func (s *Server) callersOf(a authz.Allow) authn.Source {
+	if len(a.Clients) == 0 {
+		return nil
+	}
+	return s.programs
 }
 
 // askedOrigin stands for the application of a route that only front proxies

@@ -288,11 +288,11 @@ func (m *Manager) load(ctx context.Context, key string, secret recordSecret, f *
 	l.saved(s, rec.Seen)
 	l.confirm(m.o.Now().UnixNano())
 	l.epoch.Store(epoch)
-	known, _ := m.known.LoadOrStore(key, l)
+	l = m.know(l)
 	m.loading.Lock()
 	dirty, end := f.dirty, f.end
 	m.loading.Unlock()
-	switch l = known.(*live); {
+	switch {
 	case end != nil:
 		m.endedElsewhere(l, *end)
 	case dirty:

@@ -12,6 +12,7 @@ import (
 // last used, the renewal under way, and the streams that run under it.
 type live struct {
 	key     string
+	id      string // public
 	secret  recordSecret
 	current atomic.Pointer[Session] // replaced with mu held, by a newer version only
 	seen    atomic.Int64            // when last used, in Unix nanoseconds
@@ -55,12 +56,27 @@ type stream struct {
 
 // newLive makes a session known to this process; s becomes part of it.
 func (m *Manager) newLive(key string, secret recordSecret, s *Session) *live {
-	l := &live{key: key, secret: secret, changed: make(chan struct{}, 1)}
+	l := &live{key: key, id: s.Identity.SessionID, secret: secret, changed: make(chan struct{}, 1)}
 	s.live = l
 	l.current.Store(s)
 	l.seen.Store(s.Seen.UnixNano())
 	m.planRenewal(l)
 	return l
+}
+
+// know adds a session to what this process knows, unless it is there already;
+// it returns the one that is there.
+func (m *Manager) know(l *live) *live {
+	known, _ := m.known.LoadOrStore(l.key, l)
+	l = known.(*live)
+	m.ids.Store(l.id, l)
+	return l
+}
+
+// forget drops a session from what this process knows.
+func (m *Manager) forget(l *live) {
+	m.known.CompareAndDelete(l.key, l)
+	m.ids.CompareAndDelete(l.id, l)
 }
 
 func (l *live) lastSeen() time.Time { return time.Unix(0, l.seen.Load()) }

@@ -59,6 +59,7 @@ type Manager struct {
 	latency atomic.Int64 // of the provider's renewals, a moving average in nanoseconds
 
 	known   sync.Map // store key → *live: the sessions this process has seen lately
+	ids     sync.Map // public id → *live: the same, for those who have no cookie
 	graves  sync.Map // store key → *grave: ends of sessions that could not be read
 	loading sync.Mutex
 	loads   map[string]*reading // guarded by loading: sessions being read for the first time
@@ -144,10 +145,10 @@ func (m *Manager) Begin(w http.ResponseWriter, r *http.Request, g Grant, address
 	l := m.newLive(keyOf(token), secretOf(token), s)
 	l.confirm(now.UnixNano())
 	l.epoch.Store(m.trust.epoch.Load())
-	l.writing.Store(true)   // by us, until it is begun
-	m.known.Store(l.key, l) // before it is written, so as to hear of it from the start
+	l.writing.Store(true) // by us, until it is begun
+	m.know(l)             // before it is written, so as to hear of it from the start
 	if err := m.begin(WithJar(r.Context(), w, r), l, s, newInfo(l.key, s, r.UserAgent(), address, m.cfg.Lifetime)); err != nil {
-		m.known.Delete(l.key)
+		m.forget(l)
 		m.giveBack(g, EndNotBegun)
 		return nil, err
 	}
@@ -213,13 +214,7 @@ func (m *Manager) Load(r *http.Request) (*Session, error) {
 		return nil, err
 	}
 	now := m.o.Now()
-	if l.ended.Load() {
-		return nil, ErrNone
-	}
-	if err := m.check(ctx, l, now); err != nil {
-		return nil, err
-	}
-	if err := m.inTime(ctx, l, now); err != nil {
+	if err := m.lives(ctx, l, now); err != nil {
 		return nil, err
 	}
 	raise(&l.seen, now.UnixNano())
@@ -227,6 +222,17 @@ func (m *Manager) Load(r *http.Request) (*Session, error) {
 		return nil, err
 	}
 	return l.current.Load(), nil
+}
+
+// lives is ErrNone for a session that is over, by its end or by its time.
+func (m *Manager) lives(ctx context.Context, l *live, now time.Time) error {
+	if l.ended.Load() {
+		return ErrNone
+	}
+	if err := m.check(ctx, l, now); err != nil {
+		return err
+	}
+	return m.inTime(ctx, l, now)
 }
 
 // newToken makes n random bytes as URL-safe text.

@@ -91,7 +91,7 @@ func (m *Manager) forgetEnded(l *live, now time.Time) {
 		return
 	}
 	if _, over := m.over(l, now.Add(-m.touchEvery())); over {
-		m.known.CompareAndDelete(l.key, l)
+		m.forget(l)
 	} else if !l.endedSince(now.Add(-shedAfter)) {
 		l.shed()
 	}

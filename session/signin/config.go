@@ -12,6 +12,7 @@ type Config struct {
 	Scopes        []string       `yaml:"scopes" doc:"OpenID Connect scopes; default: openid profile email groups roles offline_access, of these what the provider lists"`
 	Claims        Claims         `yaml:"claims"`
 	AllowedGroups []string       `yaml:"allowed_groups" doc:"only members of one of these may enter; empty: no limit by group"`
+	AccessTokens  string         `yaml:"access_tokens" default:"own" oneof:"own,any,none" doc:"which of the provider's access tokens programs may come with as Bearer: own (given to this client, which the provider has to confirm by introspection; Nextcloud's built-in OAuth2 ones always), any that userinfo honours, whichever client they were given to, or none"`
 	AllowedUsers  []string       `yaml:"allowed_users" doc:"these may enter whatever their groups; empty: no limit by user"`
 }
 

@@ -27,6 +27,7 @@ type metadata struct {
 	JWKSURL       string   `json:"jwks_uri"`
 	EndSessionURL string   `json:"end_session_endpoint"`
 	RevocationURL string   `json:"revocation_endpoint"`
+	Introspection string   `json:"introspection_endpoint"`
 	Algorithms    []string `json:"id_token_signing_alg_values_supported"`
 	Scopes        []string `json:"scopes_supported"`
 	IssInAnswer   bool     `json:"authorization_response_iss_parameter_supported"`

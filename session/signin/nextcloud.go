@@ -71,13 +71,18 @@ func (b *builtIn) tokens(tok *oauth2.Token) session.Tokens {
 // who asks OCS. ErrGrantDead means that Nextcloud knows the token no more, or
 // that the account is disabled: it answers 401, in XML for the latter.
 func (b *builtIn) who(ctx context.Context, access session.Secret) (session.Identity, error) {
-	defer b.p.timed("ocs_user")()
-	r, err := b.ocs(ctx, http.MethodGet, "ocs/v2.php/cloud/user", access)
+	return b.p.ocsUser(ctx, session.Credential{Secret: access})
+}
+
+// ocsUser is who Nextcloud's OCS says that a credential is of.
+func (p *RelyingParty) ocsUser(ctx context.Context, c session.Credential) (session.Identity, error) {
+	defer p.timed("ocs_user")()
+	r, err := p.ocs(ctx, http.MethodGet, "ocs/v2.php/cloud/user", c)
 	if err != nil {
 		return session.Identity{}, err
 	}
 	r.URL.RawQuery = "format=json"
-	resp, err := b.p.client.Do(r)
+	resp, err := p.client.Do(r)
 	if err != nil {
 		return session.Identity{}, fmt.Errorf("asking OCS: %w", err)
 	}
@@ -87,7 +92,7 @@ func (b *builtIn) who(ctx context.Context, access session.Secret) (session.Ident
 	case err != nil:
 		return session.Identity{}, fmt.Errorf("asking OCS: %w", err)
 	case resp.StatusCode == http.StatusUnauthorized:
-		return session.Identity{}, fmt.Errorf("OCS does not know the token's person: %w", session.ErrGrantDead)
+		return session.Identity{}, fmt.Errorf("OCS does not know whose credential it is: %w", session.ErrGrantDead)
 	case resp.StatusCode != http.StatusOK:
 		return session.Identity{}, fmt.Errorf("%w: OCS: status %d", errAnswer, resp.StatusCode)
 	}
@@ -96,12 +101,12 @@ func (b *builtIn) who(ctx context.Context, access session.Secret) (session.Ident
 
 // ocs makes a request of Nextcloud's own API. The scheme is matched byte for
 // byte there: "Bearer" and one space.
-func (b *builtIn) ocs(ctx context.Context, method, path string, access session.Secret) (*http.Request, error) {
-	r, err := http.NewRequestWithContext(ctx, method, b.p.o.Nextcloud.JoinPath(path).String(), nil)
+func (p *RelyingParty) ocs(ctx context.Context, method, path string, c session.Credential) (*http.Request, error) {
+	r, err := http.NewRequestWithContext(ctx, method, p.o.Nextcloud.JoinPath(path).String(), nil)
 	if err != nil {
 		return nil, fmt.Errorf("asking OCS: %w", err)
 	}
-	r.Header.Set("Authorization", "Bearer "+access.Reveal())
+	c.Set(r.Header)
 	r.Header.Set("OCS-APIRequest", "true")
 	r.Header.Set("Accept", "application/json")
 	return r, nil
@@ -151,7 +156,7 @@ func (b *builtIn) signOut(ctx context.Context, t session.Tokens, _ string) strin
 		return ""
 	}
 	defer b.p.timed("revoke")()
-	r, err := b.ocs(ctx, http.MethodDelete, "ocs/v2.php/core/apppassword", t.Access)
+	r, err := b.p.ocs(ctx, http.MethodDelete, "ocs/v2.php/core/apppassword", session.Credential{Secret: t.Access})
 	if err != nil {
 		return ""
 	}

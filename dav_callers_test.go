@@ -1,0 +1,171 @@
+package main
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+
+	"anteroom/demo"
+	"anteroom/proxy/authn"
+)
+
+func basic(user, password string) string {
+	return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
+}
+
+// tokenIn reads what /auth/token gave a signed-in person a JWT.
+func (w *town) tokenIn(body string) string {
+	w.Helper()
+	var t struct {
+		Token string `json:"access_token"`
+	}
+	if err := json.Unmarshal([]byte(body), &t); err != nil || t.Token == "" {
+		w.Fatalf("/auth/token = %s", body)
+	}
+	return t.Token
+}
+
+// TestProgramsByBasic: configured clients with the service account, and people
+// with their app password and their own.
+func TestProgramsByBasic(t *testing.T) {
+	secret, hash := authn.NewSecret()
+	w := found(t, demo.Options{}, "NEXTCLOUD_WEBDAV_USERNAME=admin", "NEXTCLOUD_WEBDAV_PASSWORD=admin_dev_password",
+		"ANTEROOM_INTEGRATIONS_CALDAV_CREDENTIAL=user",
+		"ANTEROOM_INTEGRATIONS_CALDAV_URL={cloud}/remote.php/dav/files", // files stand for calendars here
+		`ANTEROOM_CLIENTS=[{name: admin, secret_hash: "`+hash+`"}, {name: indexer, secret_hash: "`+hash+`"}]`)
+	p, _ := w.testdoc("/hello")
+	good := basic("indexer", secret.Reveal())
+	for _, tt := range []struct {
+		name, path string
+		header     []string
+		cookies    bool
+		want       int
+	}{
+		{"client", "/dav/files/admin/", []string{good}, false, 207},
+		{"client with the name of an account", "/dav/files/admin/", []string{basic("admin", secret.Reveal())}, false, 207},
+		{"client at what is everybody's own", "/calendar/testdoc/", []string{good}, false, 403},
+		{"wrong secret", "/dav/files/admin/", []string{basic("indexer", "wrong")}, false, 401},
+		{"unknown client", "/dav/files/admin/", []string{basic("nobody", secret.Reveal())}, false, 401},
+		{"wrong secret beside a good session", "/calendar/testdoc/", []string{basic("indexer", "wrong")}, true, 401},
+		{"another scheme", "/dav/files/admin/", []string{"Authorization: Negotiate x"}, true, 401},
+		{"a person with their password", "/calendar/testdoc/", []string{basic("testdoc", "testdoc123")}, false, 207},
+		{"a person with their address", "/calendar/testdoc/", []string{basic("testdoc@example.com", "testdoc123")}, false, 207},
+		{"a person at the service account's", "/dav/files/admin/", []string{basic("testdoc", "testdoc123")}, false, 403},
+		{"a person with a wrong password", "/calendar/testdoc/", []string{basic("testdoc", "wrong")}, false, 401},
+	} {
+		who := p
+		if !tt.cookies {
+			who = nil
+		}
+		resp, body := w.ask(who, "PROPFIND", tt.path, "", append(tt.header, "Depth: 0")...)
+		if resp.StatusCode != tt.want {
+			t.Errorf("%s: %d %s, want %d", tt.name, resp.StatusCode, body, tt.want)
+		}
+		if tt.want == 401 && !strings.Contains(strings.Join(resp.Header.Values("WWW-Authenticate"), ","), "Basic") {
+			t.Errorf("%s: no challenge", tt.name)
+		}
+	}
+	asked := w.cloud.Calls(demo.OCS)
+	for range 20 {
+		w.ask(nil, "PROPFIND", "/calendar/testdoc/", "", basic("testdoc", "testdoc123"))
+		w.ask(nil, "PROPFIND", "/calendar/testdoc/", "", basic("testdoc", "wrong"))
+	}
+	if n := w.cloud.Calls(demo.OCS) - asked; n > 0 {
+		t.Errorf("Nextcloud was asked %d times about credentials it was asked about before", n)
+	}
+	w.cloud.SetDown(true)
+	if resp, _ := w.ask(nil, "PROPFIND", "/calendar/testdoc/", "", basic("nurse", "nurse123")); resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
+		t.Errorf("with Nextcloud away = %d, want 503: broken is not refused", resp.StatusCode)
+	}
+	w.cloud.SetDown(false)
+	if resp, _ := w.ask(nil, "PROPFIND", "/calendar/nurse/", "", basic("nurse", "nurse123")); resp.StatusCode != http.StatusMultiStatus {
+		t.Errorf("with Nextcloud back = %d, want 207", resp.StatusCode)
+	}
+	var last int
+	for i := range 30 {
+		resp, _ := w.ask(nil, "PROPFIND", "/calendar/", "", basic("testdoc", "guess"+string(rune('a'+i))))
+		last = resp.StatusCode
+	}
+	if last != http.StatusTooManyRequests {
+		t.Errorf("the 30th guess = %d, want 429", last)
+	}
+	if resp, _ := w.ask(nil, "PROPFIND", "/calendar/testdoc/", "", basic("testdoc", "testdoc123")); resp.StatusCode != http.StatusMultiStatus {
+		t.Errorf("the good password after all the guesses = %d, want 207", resp.StatusCode)
+	}
+	w.stop()
+	if all := w.log.String() + w.audit.String(); strings.Contains(all, secret.Reveal()) || strings.Contains(all, "testdoc123") || strings.Contains(all, "admin_dev_password") {
+		t.Error("a secret was written down")
+	}
+}
+
+// appPassword has Nextcloud make one.
+func (w *town) appPassword(user, password string) string {
+	w.Helper()
+	r, err := http.NewRequest("GET", w.cloudURL+"/ocs/v2.php/core/getapppassword?format=json", nil)
+	if err != nil {
+		w.Fatal(err)
+	}
+	r.SetBasicAuth(user, password)
+	r.Header.Set("OCS-APIRequest", "true")
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		w.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var said struct {
+		OCS struct {
+			Data struct {
+				AppPassword string `json:"apppassword"`
+			} `json:"data"`
+		} `json:"ocs"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&said); err != nil || said.OCS.Data.AppPassword == "" {
+		w.Fatalf("getapppassword = %s, %v", resp.Status, err)
+	}
+	return said.OCS.Data.AppPassword
+}
+
+// TestProgramsByBearer: our own JWTs for as long as their session lives, and
+// the provider's access tokens.
+func TestProgramsByBearer(t *testing.T) {
+	w := ownFiles(t)
+	p, _ := w.testdoc("/hello")
+	_, body := w.ask(p, "POST", "/auth/token", "")
+	jwt := w.tokenIn(body)
+	ask := func(token string) int {
+		t.Helper()
+		resp, _ := w.ask(nil, "PROPFIND", "/dav/files/testdoc/", "", "Authorization: Bearer "+token)
+		return resp.StatusCode
+	}
+	if got := ask(jwt); got != http.StatusMultiStatus {
+		t.Errorf("with a JWT of ours = %d, want 207 with the token of its session", got)
+	}
+	head, rest, _ := strings.Cut(jwt, ".")
+	payload, signature, _ := strings.Cut(rest, ".")
+	forged := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`))
+	for name, token := range map[string]string{"another signature": head + "." + payload + "." + strings.Repeat("A", len(signature)), "no algorithm": forged + "." + payload + ".", "cut": jwt[:len(jwt)-2], "junk": "junk"} {
+		if got := ask(token); got != http.StatusUnauthorized {
+			t.Errorf("with %s = %d, want 401", name, got)
+		}
+	}
+	app := w.appPassword("testdoc", "testdoc123")
+	if got := ask(app); got != http.StatusMultiStatus {
+		t.Errorf("with a token of Nextcloud's = %d, want 207", got)
+	}
+	w.cloud.RevokeAll("testdoc")
+	if got := ask(app); got != http.StatusUnauthorized {
+		t.Errorf("with a token that Nextcloud revoked = %d, want 401", got)
+	}
+	p, _ = w.testdoc("/hello")
+	_, body = w.ask(p, "POST", "/auth/token", "")
+	jwt = w.tokenIn(body)
+	if got := ask(jwt); got != http.StatusMultiStatus {
+		t.Errorf("with a JWT of a new session = %d, want 207", got)
+	}
+	w.ask(p, "POST", "/auth/logout", "", "Sec-Fetch-Site: same-origin")
+	if got := ask(jwt); got != http.StatusUnauthorized {
+		t.Errorf("with a JWT whose session is over = %d, want 401", got)
+	}
+}
