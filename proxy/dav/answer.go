@@ -100,14 +100,13 @@ func peek(resp *http.Response, texts ...string) bool {
 // mapLocation maps the headers that say where something is. A redirect to
 // anywhere else would lead the client, and its credential, away.
 func (s *Service) mapLocation(x *call, resp *http.Response) *Refusal {
-	o := s.mounts.outwardFrom(x.mount, s.o.Public)
 	for _, name := range []string{"Location", "Content-Location"} {
 		value := resp.Header.Get(name)
 		if value == "" {
 			continue
 		}
 		delete(resp.Header, name)
-		if mapped, ok := o.location(value); ok {
+		if mapped, ok := s.mounts.outwardFrom(x.mount, x.c.Who, s.o.Public).location(value); ok {
 			resp.Header.Set(name, mapped)
 		} else if name == "Location" && resp.StatusCode/100 == 3 {
 			to := "elsewhere"
@@ -151,7 +150,7 @@ func (s *Service) mapBody(x *call, resp *http.Response) error {
 	default:
 		return &Refusal{Status: http.StatusBadGateway, Reason: reasonNotDAV, Text: "Nextcloud answers in an encoding that was not asked for."}
 	}
-	o := s.mounts.outwardFrom(x.mount, s.o.Public)
+	o := s.mounts.outwardFrom(x.mount, x.c.Who, s.o.Public)
 	resp.Body = newRewritten(resp.Body, o.replace)
 	resp.ContentLength = -1
 	for _, name := range []string{"Content-Length", "Content-Encoding", "Content-Md5", "Digest", "Content-Digest", "Repr-Digest", "Accept-Ranges"} {

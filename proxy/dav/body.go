@@ -55,7 +55,10 @@ func (in *inward) readXML(r *http.Request) ([]byte, error) {
 	if e := r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
 		return nil, errEncoding
 	}
-	_, params, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	t, params, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if r.Method == "MKCOL" && t != "" && !isXML(t) { // RFC 4918 §9.3
+		return nil, errEncoding
+	}
 	if c := params["charset"]; c != "" && !isUTF8(c) {
 		return nil, errEncoding
 	}

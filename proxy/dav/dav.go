@@ -68,6 +68,7 @@ const (
 	idleConns    = 128
 	maxHeader    = 1 << 20
 	shortWait    = 5 * time.Second
+	xmlTime      = time.Minute // for a client to send a body of XML
 )
 
 // New makes a service of what is configured and has a mount; it opens no
@@ -150,7 +151,7 @@ func callOf(r *http.Request) *call { return r.Context().Value(callKey{}).(*call)
 // http.ErrAbortHandler.
 func (s *Service) Serve(w http.ResponseWriter, r *http.Request, c *Call) error {
 	x := &call{s: s, c: c, r: r.WithContext(r.Context())} // a copy: its header is changed
-	if no := s.prepare(x); no != nil {
+	if no := s.prepare(w, x); no != nil {
 		s.metrics.refused.WithLabelValues(no.Reason).Inc()
 		return no
 	}
@@ -193,7 +194,7 @@ func (s *Service) failed(err error) error {
 }
 
 // prepare checks and maps all of a request before anything of it is sent on.
-func (s *Service) prepare(x *call) *Refusal {
+func (s *Service) prepare(w http.ResponseWriter, x *call) *Refusal {
 	in := &inward{table: s.mounts, who: x.c.Who, ours: s.o.Ours}
 	var err error
 	if x.at, err = in.path(x.c.Path); err != nil {
@@ -209,13 +210,15 @@ func (s *Service) prepare(x *call) *Refusal {
 	if to.mount != nil {
 		x.c.To = to.mount.Path + rest(to.raw, to.mount.base)
 	}
-	if err := mayChange(x.r.Method, x.mount, to); err != nil {
+	if err := mayChange(x.r.Method, x.at, to); err != nil {
 		return refused(err)
 	}
 	if carriesXML(x.r) {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(xmlTime))
 		if x.body, err = in.readXML(x.r); err != nil {
 			return refused(err)
 		}
+		_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 		x.sized = true
 	}
 	if x.cred, x.by, err = s.credential(x.r.Context(), x.mount, x.c); err != nil {

@@ -83,11 +83,13 @@ func (in *inward) mapHeaders(h http.Header) (to target, err error) {
 
 // mayChange reports errReadOnly for a request that would change what is only
 // to be read: at its own place, or at its destination.
-func mayChange(method string, at *Mount, to target) error {
+func mayChange(method string, at, to target) error {
 	switch {
 	case readingMethods[method]:
 		return nil
-	case to.mount != nil && to.mount.ReadOnly(), at.ReadOnly() && (method != "COPY" || to.mount == nil):
+	case at.aside || to.aside:
+		return errReadOnly
+	case to.mount != nil && to.mount.ReadOnly(), at.mount.ReadOnly() && (method != "COPY" || to.mount == nil):
 		return errReadOnly
 	}
 	return nil

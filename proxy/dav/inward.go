@@ -32,6 +32,7 @@ type target struct {
 	mount *Mount
 	below string // of the mount's base, decoded, clean
 	raw   string // path on the server, percent-encoded as the client wrote it
+	aside bool   // among the server's principals, beside the base: to be read alone
 }
 
 // url is the target on its server.
@@ -46,6 +47,9 @@ func (in *inward) path(escaped string) (target, error) {
 	m, below := in.table.here(decoded)
 	if m == nil {
 		return target{}, errNoMount
+	}
+	if after, ok := strings.CutPrefix(below, principalsPath); ok && m.principals != "" && (after == "" || after[0] == '/') {
+		return target{mount: m, below: below, raw: (&url.URL{Path: m.principals}).EscapedPath() + rest(raw, m.Path+principalsPath), aside: true}, nil
 	}
 	t := target{mount: m, below: below, raw: m.raw + rest(raw, m.Path)}
 	if t.raw == "" {

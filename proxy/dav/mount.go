@@ -20,7 +20,16 @@ type Mount struct {
 	base  string   // its path there, decoded, without a slash at its end; "" for the root
 	raw   string   // base, percent-encoded
 	scope []string // segments below base, decoded; nil: all of it
+
+	// principals is where the server has its principals, beside base: clients
+	// find calendars and address books by way of them (RFC 6764 §6). Empty
+	// where base holds them, or nobody needs them.
+	principals string
 }
+
+// principalsPath is where a mount has its server's principals, for who may not
+// use the mount that holds them. No Nextcloud user can be called ~.
+const principalsPath = "/~/principals"
 
 // newMount reads a service's settings.
 func newMount(name string, cfg integrations.DAV) (*Mount, error) {
@@ -32,6 +41,9 @@ func newMount(name string, cfg integrations.DAV) (*Mount, error) {
 	m := &Mount{Name: name, Path: cfg.Mount, cfg: cfg, to: &url.URL{Scheme: u.Scheme, Host: u.Host}, base: base, raw: (&url.URL{Path: base}).EscapedPath()}
 	if s := strings.Trim(cfg.Scope, "/"); s != "" {
 		m.scope = strings.Split(s, "/")
+	}
+	if i := strings.LastIndexByte(base, '/'); name != "webdav" && i >= 0 {
+		m.principals = base[:i] + "/principals"
 	}
 	return m, nil
 }
@@ -69,22 +81,28 @@ func (m *Mount) inScope(below string, who *session.Identity) bool {
 	if m.scope == nil {
 		return true
 	}
+	scope, ok := m.scopeOf(who)
 	segments := strings.Split(strings.Trim(below, "/"), "/")
-	if len(segments) < len(m.scope) {
-		return false
-	}
-	for i, want := range m.scope {
-		if want == "{user}" {
-			want = who.Subject
-			if want == "" || want == "." || want == ".." || strings.ContainsAny(want, `/\`) {
-				return false
-			}
+	return ok && len(segments) >= len(scope) && slices.Equal(segments[:len(scope)], scope)
+}
+
+// scopeOf is the scope with {user} filled in; false for somebody whose id is
+// no name of a folder.
+func (m *Mount) scopeOf(who *session.Identity) (scope []string, ok bool) {
+	scope = slices.Clone(m.scope)
+	for i, s := range scope {
+		if s != "{user}" {
+			continue
 		}
-		if segments[i] != want {
-			return false
+		if scope[i] = who.Subject; !plainName(scope[i]) {
+			return nil, false
 		}
 	}
-	return true
+	return scope, true
+}
+
+func plainName(s string) bool {
+	return s != "" && s != "." && s != ".." && !strings.ContainsAny(s, `/\`)
 }
 
 // table is all mounts, the one with the longest base first.

@@ -2,7 +2,9 @@ package dav
 
 import (
 	"bytes"
-	"slices"
+	"net/url"
+
+	"anteroom/session"
 )
 
 // outward maps what the server says of places on itself to places here, for a
@@ -18,13 +20,28 @@ type place struct {
 	base, path []byte
 }
 
-// outwardFrom maps for clients of entry: what it holds is its own, the rest
-// belongs to the mount that holds it.
-func (t table) outwardFrom(entry *Mount, public string) *outward {
+// outwardFrom maps for who came in by entry: what that holds is its own, the
+// rest belongs to the mount that holds it and lets them in. Of principals that
+// no such mount holds, entry has its own way to them.
+func (t table) outwardFrom(entry *Mount, who *session.Identity, public string) *outward {
 	o := &outward{origin: []byte(entry.to.String()), public: []byte(public)}
-	mounts := append([]*Mount{entry}, slices.DeleteFunc(slices.Clone(t), func(m *Mount) bool { return m == entry || *m.to != *entry.to })...)
-	for _, m := range mounts {
-		o.places = append(o.places, place{base: []byte(m.base), path: []byte(m.Path)})
+	o.places = append(o.places, place{base: []byte(entry.base), path: []byte(entry.Path)})
+	for _, m := range t {
+		if m == entry || *m.to != *entry.to || !m.Allows(who) {
+			continue
+		}
+		scope, ok := m.scopeOf(who)
+		if !ok {
+			continue
+		}
+		below := ""
+		for _, s := range scope {
+			below += "/" + s
+		}
+		o.places = append(o.places, place{base: []byte(m.base + below), path: []byte(m.Path + (&url.URL{Path: below}).EscapedPath())})
+	}
+	if entry.principals != "" {
+		o.places = append(o.places, place{base: []byte(entry.principals), path: []byte(entry.Path + principalsPath)})
 	}
 	return o
 }

@@ -77,7 +77,7 @@ func mappedPath(text string) string {
 // rewriteIn rewrites a document in chunks of the given sizes, again and again.
 func rewriteIn(doc []byte, sizes ...int) ([]byte, error) {
 	mounts, entry := testMounts()
-	o := mounts.outwardFrom(entry, "https://voice.example.com")
+	o := mounts.outwardFrom(entry, anybody, "https://voice.example.com")
 	r := newRewritten(io.NopCloser(&chunked{doc: doc, sizes: sizes}), o.replace)
 	defer r.Close()
 	return io.ReadAll(r)

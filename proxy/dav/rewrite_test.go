@@ -117,7 +117,7 @@ func TestWhoseHref(t *testing.T) {
 		{"/contacts", "/remote.php/dav/calendarsx/", "/dav/calendarsx/"},
 		{"/contacts", "/index.php", "/index.php"},
 	} {
-		got, _, _ := mounts.outwardFrom(by[tt.entry], "https://voice.example.com").replace(nil, []byte(tt.in))
+		got, _, _ := mounts.outwardFrom(by[tt.entry], anybody, "https://voice.example.com").replace(nil, []byte(tt.in))
 		if got == nil {
 			got = []byte(tt.in)
 		}

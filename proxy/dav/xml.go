@@ -8,7 +8,7 @@ import (
 // What a rewriter bears of one document.
 const (
 	maxTag      = 64 << 10 // one tag, or the whole text of an href
-	maxBindings = 4096     // namespace declarations in force at once
+	maxBindings = 256      // namespace declarations in force at once
 )
 
 var (

@@ -7,7 +7,12 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"anteroom/session"
 )
+
+// anybody is somebody with credentials of their own, whom every mount lets in.
+var anybody = &session.Identity{Subject: "testdoc", Method: session.ByOIDC}
 
 func testMounts() (table, *Mount) {
 	to := &url.URL{Scheme: "https", Host: "cloud.example.com"}
@@ -49,7 +54,7 @@ func BenchmarkRewrite(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			mounts, entry := testMounts()
-			o := mounts.outwardFrom(entry, "https://voice.example.com")
+			o := mounts.outwardFrom(entry, anybody, "https://voice.example.com")
 			b.SetBytes(int64(len(c.doc)))
 			b.ReportAllocs()
 			for b.Loop() {
