@@ -29,6 +29,18 @@ func (l *loader) checkDAV() {
 			}
 		}
 		mounts[d.name] = d.mount
+		if served := d.dav.Said(); served {
+			l.checkShadowed("integrations."+d.name, d.mount)
+		}
+	}
+}
+
+// checkShadowed wants no route where a DAV service is.
+func (l *loader) checkShadowed(name, mount string) {
+	for i, r := range l.cfg.Routes {
+		if p := strings.TrimSuffix(r.Path, "/"); p == mount || strings.HasPrefix(p, mount+"/") {
+			l.breaks(entry("routes", i)+".path", "is %s, which is never reached: %s is mounted at %s; move it (%s.mount)", quoted(r.Path), name, mount, name)
+		}
 	}
 }
 

@@ -107,9 +107,8 @@ func settleIntegrations(i *integrations.Config, nextcloud string) {
 func settleDAV(d *integrations.DAV, url, mount string) {
 	d.URL = strings.TrimSuffix(cmp.Or(settled(d.URL), url), "/")
 	d.Scope = strings.TrimSuffix(d.Scope, "/")
-	said := d.Username != "" || d.Credential != "" || d.Allow.Said()
 	switch {
-	case d.Mount == "" && said:
+	case d.Mount == "" && d.Said():
 		d.Mount = mount
 	case d.Mount == "":
 		d.Mount = integrations.NoMount

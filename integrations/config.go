@@ -46,6 +46,11 @@ type DAV struct {
 	Scope      string         `yaml:"scope" doc:"a path below url that everything stays within, such as /files/voiceassist/Shared; {user} stands for the caller's id"`
 }
 
+// Said reports whether anything was said of it that has it served.
+func (d DAV) Said() bool {
+	return d.Username != "" || d.Credential != "" || d.Mount != "" && d.Mount != NoMount || d.Allow.Said()
+}
+
 // Account is the service account that is used.
 func (d DAV) Account() session.Credential {
 	return session.Credential{User: d.Username, Secret: d.Password}

@@ -39,7 +39,7 @@ func (s *Server) layDAV() {
 	first := ""
 	led := map[string]string{}
 	for _, m := range s.dav.Mounts() {
-		d := &door{name: doorDAV, refuse: refuseByDAV, streams: true, callers: s.programs, answer: s.passDAV, permits: permitsDAV(m)}
+		d := &door{name: doorDAV, refuse: refuseByDAV, streams: true, callers: s.programs, answer: s.passDAV, permits: permitsDAV(m), words: m.String()}
 		s.own[m.Path], s.own[m.Path+"/"] = d, d
 		led[m.Name] = m.Path + "/"
 		if m.Name == "webdav" {
@@ -54,7 +54,7 @@ func (s *Server) layDAV() {
 		if to == "" {
 			continue
 		}
-		s.own["/.well-known/"+kind] = &door{name: doorDAV, allow: authz.Allow{Public: true}, refuse: refuseByDAV, answer: func(x *exchange, _ *session.Identity) error {
+		s.own["/.well-known/"+kind] = &door{name: doorDAV, allow: authz.Allow{Public: true}, refuse: refuseByDAV, words: "leads clients to " + to, answer: func(x *exchange, _ *session.Identity) error {
 			x.Header().Set("Location", to)
 			x.WriteHeader(http.StatusMovedPermanently)
 			return nil

@@ -22,6 +22,8 @@ func (e *Explainer) own(d *door) string {
 		case own != d:
 		case d.asks != nil:
 			return fmt.Sprintf("%s: front proxies ask here (%s)", path, d.asks.dialect.Name)
+		case d.words != "":
+			return path + ": " + d.words
 		case path == e.s.o.SignIn.CallbackPath():
 			return path + ": a sign-in comes back here"
 		default:

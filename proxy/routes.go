@@ -29,6 +29,7 @@ type door struct {
 
 	callers authn.Source                  // who is known here; nil: people with a session
 	permits func(*session.Identity) error // may they; nil: as allow says
+	words   string                        // what it is for, where its URL is configured
 	forward *upstream.Forwarder           // for the application's doors
 	asks    *asking                       // for front proxies: the request that is asked about has a door of its own
 }

@@ -54,6 +54,15 @@ func (m *Mount) ReadOnly() bool { return m.cfg.ReadOnly }
 // ByService reports whether the service account is used, not each person's own.
 func (m *Mount) ByService() bool { return m.cfg.Credential == "service" }
 
+// String says what it leads to and with whose credential.
+func (m *Mount) String() string {
+	with := "each person's own credential"
+	if m.ByService() {
+		with = "the service account " + m.cfg.Username
+	}
+	return fmt.Sprintf("%s at %s%s, with %s (integrations.%s)", map[string]string{"webdav": "files", "caldav": "calendars", "carddav": "contacts"}[m.Name], m.to, m.raw, with, m.Name)
+}
+
 // Allows reports whether who may use the mount. What uses the service account
 // is for configured clients alone until somebody is allowed by name, group or
 // the word signed-in; what uses each person's own is for whoever is signed in.
