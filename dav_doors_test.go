@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -178,5 +180,35 @@ func TestServiceAccountIsNotForEverybody(t *testing.T) {
 	w.stop()
 	if !strings.Contains(w.log.String(), "integrations.webdav.password") {
 		t.Errorf("the log does not name the key to renew:\n%s", w.log)
+	}
+}
+
+// TestUploadOfUnknownLength: what comes without its length is stored whole,
+// small or large, by a server that would store it empty.
+func TestUploadOfUnknownLength(t *testing.T) {
+	w := ownFiles(t)
+	p, _ := w.testdoc("/hello")
+	for name, size := range map[string]int{"small.bin": 100_000, "large.bin": 25 << 20} {
+		sent := bytes.Repeat([]byte("0123456789abcde\n"), size/16)
+		r, err := http.NewRequest("PUT", w.site+"/dav/files/testdoc/"+name, struct{ io.Reader }{bytes.NewReader(sent)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := p.Client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusCreated || resp.Header.Get("ETag") == "" {
+			t.Fatalf("PUT %s = %s, ETag %q, want 201 with one", name, resp.Status, resp.Header.Get("ETag"))
+		}
+		if resp, err = p.Client.Get(w.site + "/dav/files/testdoc/" + name); err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || !bytes.Equal(got, sent) {
+			t.Errorf("%s: %d bytes came back, %v, want the %d that were sent", name, len(got), err, len(sent))
+		}
 	}
 }

@@ -35,6 +35,8 @@ type files struct {
 type home struct {
 	fs    webdav.FileSystem
 	locks webdav.LockSystem // the library wants one; LOCK itself is refused
+
+	uploads uploads
 }
 
 func newFiles(n *Nextcloud) *files { return &files{n: n, homes: make(map[string]*home)} }
@@ -89,6 +91,8 @@ func (f *files) route(w http.ResponseWriter, r *http.Request, c caller) {
 	switch {
 	case p == oldRoot || strings.HasPrefix(p, oldRoot+"/"):
 		f.home(c.UID).serve(w, r, oldRoot)
+	case p == uploadsRoot+c.UID || strings.HasPrefix(p, uploadsRoot+c.UID+"/"):
+		f.home(c.UID).serveUpload(w, r, c.UID)
 	case p+"/" == davRoot || p == davRoot:
 		collection(w, davRoot)
 	case p+"/" == homesRoot || p == homesRoot:

@@ -110,3 +110,39 @@ func TestDAVHalfCookies(t *testing.T) {
 		t.Errorf("WebDAV without the strict cookie = %s %q, want an empty 503", a.Status, a.body)
 	}
 }
+
+func TestDAVChunkedUpload(t *testing.T) {
+	s := serve(t, Options{})
+	r := http.Request{Header: http.Header{}}
+	r.SetBasicAuth(DefaultUser, DefaultPassword)
+	basic := r.Header.Get("Authorization")
+	const uploads, file = "/remote.php/dav/uploads/testdoc/up-1", "/remote.php/dav/files/testdoc/big.bin"
+	for _, step := range []struct {
+		method, path, body string
+		headers            []string
+		want               int
+		says               string
+	}{
+		{"MKCOL", uploads, "", nil, 201, ""},
+		{"MKCOL", uploads, "", nil, 405, ""},
+		{"PUT", uploads + "/2", "world", nil, 201, ""},
+		{"PUT", uploads + "/00001", "hello ", nil, 201, ""},
+		{"PUT", "/remote.php/dav/uploads/testdoc/none/1", "x", nil, 404, ""},
+		{"PROPFIND", uploads, "", nil, 207, uploads + "/.file</d:href>"},
+		{"PROPFIND", uploads, "", nil, 207, "<d:getcontentlength>11<"},
+		{"MOVE", uploads + "/.file", "", []string{"Destination", "/dav/files/testdoc/big.bin"}, 403, ""},
+		{"MOVE", uploads + "/.file", "", []string{"Destination", file, "OC-Total-Length", "9"}, 400, "sum up to 9 but to 11"},
+		{"MOVE", uploads + "/.file", "", []string{"Destination", file, "OC-Total-Length", "11"}, 201, ""},
+		{"GET", file, "", nil, 200, "hello world"},
+		{"PROPFIND", uploads, "", nil, 404, ""},
+		{"MKCOL", uploads, "", nil, 201, ""},
+		{"MOVE", uploads + "/.file", "", []string{"Destination", file, "Overwrite", "F"}, 412, ""},
+		{"DELETE", uploads, "", nil, 204, ""},
+		{"PUT", "/remote.php/dav/uploads/admin/x/1", "x", nil, 404, ""},
+	} {
+		a := s.browser().do(step.method, step.path, step.body, append([]string{"Authorization", basic}, step.headers...)...)
+		if a.StatusCode != step.want || !strings.Contains(a.body, step.says) {
+			t.Errorf("%s %s = %s %s, want %d with %q", step.method, step.path, a.Status, a.body, step.want, step.says)
+		}
+	}
+}
