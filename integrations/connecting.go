@@ -12,7 +12,7 @@ import (
 // State is how far a person has come with connecting; a closed set.
 type State string
 
-// The states. After Refused and Dead the person may start again.
+// The states. Refused and Dead last until the person starts again, or FlowTime.
 const (
 	None      State = "none"      // nobody is connecting or connected
 	Pending   State = "pending"   // the person is to grant it at Nextcloud
@@ -29,20 +29,23 @@ type Progress struct {
 	Ends       time.Time  // Pending: when it is too late
 	Away       bool       // Pending: Nextcloud did not answer just now
 	Connection Connection // Connected
-	New        bool       // Connected: just now
+	New        bool       // Connected, Refused, Dead: just now
 	Left       bool       // Refused: what was granted is not deleted at Nextcloud
 }
 
 // askTime is for all that one look at a flow takes.
 const askTime = 45 * time.Second
 
-// pending is a flow that nothing was fetched of yet.
+// pending is a flow that nothing was fetched of yet, or one that failed.
 type pending struct {
 	Subject  string
 	Login    string
 	Endpoint string
 	Token    password
 	Started  time.Time
+
+	Failed State // Refused or Dead; "" while it is open
+	Left   bool  // what was granted is not deleted at Nextcloud
 }
 
 // granted is what a flow gave, before it is known whose it is.
@@ -71,7 +74,7 @@ func (c *Connections) Start(ctx context.Context, subject, session string) (Progr
 		return before, err
 	}
 	at := flow{subject, session}
-	if before.Left { // its person was told
+	if before.Left { // the person was told
 		if err := c.remove(ctx, at.granted()); err != nil {
 			return Progress{}, err
 		}
@@ -88,6 +91,9 @@ func (c *Connections) Start(ctx context.Context, subject, session string) (Progr
 }
 
 func (p pending) progress() Progress {
+	if p.Failed != "" {
+		return Progress{State: p.Failed, Left: p.Left}
+	}
 	return Progress{State: Pending, Login: p.Login, Ends: p.Started.Add(FlowTime)}
 }
 
@@ -121,6 +127,9 @@ func (c *Connections) poll(ctx context.Context, f flow) (Progress, error) {
 	}
 	if s, err := c.standing(ctx, f.subject); err != nil || s.State == Connected && !s.Connection.Since.Before(p.Started) {
 		return s, err // another process has finished it
+	}
+	if p.Failed != "" {
+		return p.progress(), nil
 	}
 	if err := c.put(ctx, f.name(), p, left); err != nil { // as a proof that the vault will take the answer, too
 		return Progress{}, err
@@ -188,7 +197,7 @@ func (c *Connections) settle(ctx context.Context, f flow, g granted) (Progress, 
 	case errors.Is(err, ErrAway):
 		return Progress{State: Checking}, nil
 	case errors.Is(err, ErrRefused):
-		return Progress{State: Dead}, c.clear(ctx, f)
+		return c.fail(ctx, f, Dead, false)
 	case err != nil:
 		return Progress{}, err
 	case owner != f.subject:
@@ -200,11 +209,33 @@ func (c *Connections) settle(ctx context.Context, f flow, g granted) (Progress, 
 // refuse has what somebody else granted deleted. Where Nextcloud does not do
 // so, it is tried again at the next look.
 func (c *Connections) refuse(ctx context.Context, f flow, g granted) (Progress, error) {
-	if err := c.o.Flow.Revoke(ctx, g.credential()); err != nil {
+	err := c.o.Flow.Revoke(ctx, g.credential())
+	if err != nil {
 		c.o.Log.Warn("an app password of somebody else was granted, and stays at nextcloud", "sub", f.subject, "error", err)
-		return Progress{State: Refused, Left: true}, nil
 	}
-	return Progress{State: Refused}, c.clear(ctx, f)
+	return c.fail(ctx, f, Refused, err != nil)
+}
+
+// fail ends a flow of which no connection comes. The person may look again, and
+// is told the same.
+func (c *Connections) fail(ctx context.Context, f flow, state State, left bool) (Progress, error) {
+	var before pending
+	if _, err := c.get(ctx, f.name(), &before); err != nil {
+		return Progress{}, err
+	}
+	if before.Failed == Refused { // its app password may be gone by now, which is no other failure
+		state = Refused
+	}
+	over := pending{Subject: f.subject, Started: c.o.Now(), Failed: state, Left: left}
+	if err := c.put(ctx, f.name(), over, FlowTime); err != nil {
+		return Progress{}, err
+	}
+	p := over.progress()
+	p.New = before.Failed == ""
+	if left {
+		return p, nil
+	}
+	return p, c.remove(ctx, f.granted())
 }
 
 // connect makes what was granted the person's connection, in place of any other.

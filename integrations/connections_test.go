@@ -220,15 +220,19 @@ func TestGrantedAsAnother(t *testing.T) {
 	r := newReplica(t, c, s)
 	c.grant(t, r.begin("ada").Login, "eve", "ada")
 	c.set(func(c *cloud) { c.stubborn = true })
-	if p := r.want("not deleted", "ada", Refused); !p.Left || c.left() != 1 {
+	if p := r.want("not deleted", "ada", Refused); !p.New || !p.Left || c.left() != 1 {
 		t.Errorf("not deleted: %+v with %d left", p, c.left())
 	}
 	r.has("refused", "ada", false)
 	r.has("refused", "eve", false)
 	c.set(func(c *cloud) { c.stubborn = false })
-	if p := r.want("deleted", "ada", Refused); p.Left || c.left() != 0 {
-		t.Errorf("deleted: %+v with %d left", p, c.left())
+	for range 2 {
+		if p := r.want("deleted", "ada", Refused); p.New || p.Left || c.left() != 0 {
+			t.Errorf("deleted: %+v with %d left", p, c.left())
+		}
 	}
+	newReplica(t, c, s).want("at another replica", "ada", Refused)
+	s.pass(FlowTime)
 	r.want("afterwards", "ada", None)
 	r.connected(c, "ada")
 }
@@ -339,9 +343,14 @@ func TestDeadOnArrival(t *testing.T) {
 	r := newReplica(t, c, s)
 	c.grant(t, r.begin("ada").Login, "ada", "ada")
 	c.set(func(c *cloud) { clear(c.passwords) })
-	r.want("dead", "ada", Dead)
-	r.want("afterwards", "ada", None)
+	if p := r.want("dead", "ada", Dead); !p.New {
+		t.Errorf("dead: %+v", p)
+	}
+	if p := r.want("again", "ada", Dead); p.New {
+		t.Errorf("again: %+v, want nothing new", p)
+	}
 	r.has("afterwards", "ada", false)
+	r.connected(c, "ada")
 }
 
 func TestReplicas(t *testing.T) {

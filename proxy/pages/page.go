@@ -19,7 +19,7 @@ type Page interface {
 func kinds() []Page {
 	return []Page{
 		Account{}, SignOutAsk{}, SignedOut{}, SignedIn{}, Continue{}, NotAllowed{}, Forbidden{},
-		Unavailable{}, SignInFailed{}, LostForm{}, FrameSignIn{}, Error{},
+		Unavailable{}, SignInFailed{}, LostForm{}, FrameSignIn{}, Connecting{}, Disconnected{}, Error{},
 	}
 }
 
@@ -32,8 +32,9 @@ type Account struct {
 	Ends     time.Time // at the latest
 	IdleEnds time.Time // if nothing happens until then
 	Sessions Sessions  // all of the person's
-	Provider string    // Nextcloud's URL
-	SignOut  string    // where the form to sign out is posted to
+	Access   Connection
+	Provider string // Nextcloud's URL
+	SignOut  string // where the form to sign out is posted to
 }
 
 // SignOutAsk asks whether to sign out, for a GET must not do it.
@@ -75,7 +76,7 @@ type Forbidden struct {
 // Unavailable says that something does not answer at the moment, and that
 // nobody was signed out over it.
 type Unavailable struct {
-	What       string        // "nextcloud", "store" or "application"
+	What       string        // "nextcloud", "store", "connection" or "application"
 	RetryAfter time.Duration // zero: not known
 }
 
@@ -116,7 +117,7 @@ func (FrameSignIn) topic() string { return "frame_sign_in" }
 
 func (u Unavailable) topic() string {
 	switch u.What {
-	case "nextcloud", "store":
+	case "nextcloud", "store", "connection":
 		return "unavailable." + u.What
 	}
 	return "unavailable.application"

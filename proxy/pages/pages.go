@@ -103,6 +103,7 @@ func (p *Pages) Render(w http.ResponseWriter, r *http.Request, status int, page 
 // source. The policy is CSP Level 3.
 func setHeaders(h http.Header, page Page, source string) {
 	formAction, ancestors, options := "'self'", "'none'", "DENY"
+	connect := ""
 	switch page := page.(type) {
 	case LostForm:
 		// The application's answer to the form may lead to another site, and
@@ -113,6 +114,8 @@ func setHeaders(h http.Header, page Page, source string) {
 	case FrameSignIn:
 		// Shown in frames or not at all. It holds one link and nothing private.
 		ancestors, options = "*", ""
+	case Connecting:
+		connect = "; connect-src 'self'" // it looks what has come of it
 	case Unavailable:
 		if page.RetryAfter > 0 && h.Get("Retry-After") == "" {
 			h.Set("Retry-After", strconv.Itoa(int((page.RetryAfter+time.Second-1)/time.Second)))
@@ -121,7 +124,7 @@ func setHeaders(h http.Header, page Page, source string) {
 	h.Set("Content-Security-Policy", strings.Join([]string{
 		"default-src 'none'", "style-src " + source, "script-src " + source, "img-src " + source,
 		"form-action " + formAction, "frame-ancestors " + ancestors, "base-uri 'none'",
-	}, "; "))
+	}, "; ")+connect)
 	h.Del("X-Frame-Options")
 	if options != "" {
 		h.Set("X-Frame-Options", options)

@@ -31,6 +31,16 @@ func samples() map[string]Page {
 		"account-alone":     withSessions(times(ada), 1),
 		"account-unlisted":  Account{Identity: ada, Sessions: Sessions{Listing: Unlisted}},
 		"account-no-list":   Account{Identity: ada, Sessions: Sessions{Listing: Unlistable}},
+		"account-connect":   Account{Identity: ada, Access: Connection{Standing: Unconnected, Connect: "/auth/nextcloud/connect"}},
+		"account-connected": withSessions(connected(times(ada)), 2),
+		"account-untold":    Account{Identity: ada, Access: Connection{Standing: Unreachable}},
+		"connecting":        connecting(WaitingForGrant),
+		"connecting-away":   Connecting{Login: "https://cloud.hospital.example/flow", Away: true},
+		"connecting-check":  connecting(WaitingForCheck),
+		"connecting-other":  connecting(GrantedByAnother),
+		"connecting-left":   Connecting{Stage: GrantedByAnother, Left: true, Again: "/auth/nextcloud/connect", Settings: "https://cloud.hospital.example/settings/user/security"},
+		"connecting-dead":   connecting(NotAccepted),
+		"disconnected":      Disconnected{Settings: "https://cloud.hospital.example/settings/user/security", Back: "/auth/"},
 		"sign-out-ask":      SignOutAsk{Identity: ada, Action: "/auth/logout", Back: "/"},
 		"signed-out":        SignedOut{SignIn: "/auth/login"},
 		"signed-in":         SignedIn{},
@@ -46,7 +56,7 @@ func samples() map[string]Page {
 		"lost-form-gone":    LostForm{Action: "/notes", Method: "POST", SignIn: "/auth/login"},
 		"error-titled":      Error{Status: 400, Title: "A title", Text: "A text.", RequestID: "01J-ABC"},
 	}
-	for _, what := range []string{"nextcloud", "store", "application", "other"} {
+	for _, what := range []string{"nextcloud", "store", "connection", "application", "other"} {
 		all["unavailable-"+what] = Unavailable{What: what, RetryAfter: 5 * time.Second}
 	}
 	for _, status := range []int{400, 403, 404, 405, 418, 421, 500, http.StatusGatewayTimeout} {
@@ -67,6 +77,17 @@ func samples() map[string]Page {
 		all["failed-loop-"+string(why)] = f
 	}
 	return all
+}
+
+// connected adds that the person is connected.
+func connected(a Account) Account {
+	a.Access = Connection{Standing: Connected, Login: "testdoc@hospital.example", Since: noon.Add(-75 * 24 * time.Hour), Disconnect: "/auth/nextcloud/disconnect"}
+	return a
+}
+
+func connecting(at Stage) Connecting {
+	return Connecting{Stage: at, Login: "https://cloud.hospital.example/nextcloud/index.php/login/v2/flow/Zk3", Ends: noon.Add(19 * time.Minute),
+		Here: "/auth/nextcloud/connect", Again: "/auth/nextcloud/connect", Back: "/auth/", Settings: "https://cloud.hospital.example/settings/user/security"}
 }
 
 // withSessions adds n sessions to an account page, of which the first is this one.

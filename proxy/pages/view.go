@@ -53,7 +53,7 @@ func (v *view) Door() string {
 	switch v.Page.(type) {
 	case Account, SignedIn, Continue:
 		return "open"
-	case SignOutAsk, LostForm, FrameSignIn:
+	case SignOutAsk, LostForm, FrameSignIn, Connecting:
 		return "ajar"
 	case SignInFailed, Unavailable, Error:
 		return "dark"

@@ -1,5 +1,6 @@
-// The pages work without this. It adds two comforts: times in the browser's
-// own zone, and files put back into a form that met an ended session.
+// The pages work without this. It adds three comforts: times in the browser's
+// own zone, files put back into a form that met an ended session, and waiting
+// for what is done in another tab without loading the page again and again.
 'use strict';
 
 function localTimes() {
@@ -26,5 +27,22 @@ function restoreFiles(label) {
   label.querySelector('.kept').hidden = false;
 }
 
+// follow looks every three seconds at what a page waits for, and loads the page
+// again once that is another than it shows.
+function follow(data) {
+  const look = async () => {
+    try {
+      const answer = await fetch(data.dataset.follow, { headers: { Accept: 'application/json' } });
+      const other = answer.ok ? (await answer.json()).state !== data.value : answer.status === 401;
+      if (other) return location.replace(data.dataset.follow);
+    } catch {
+      // no answer is none yet
+    }
+    setTimeout(look, 3000);
+  };
+  setTimeout(look, 3000);
+}
+
 localTimes();
 document.querySelectorAll('label.files').forEach(restoreFiles);
+document.querySelectorAll('data[data-follow]').forEach(follow);
