@@ -31,6 +31,7 @@ type house struct {
 	keys     *upstream.Ring
 
 	nextcloud *http.Client
+	granted   *integrations.Connections // nil: nothing uses what people could grant
 	audit     *audit.Log
 	server    *proxy.Server
 
@@ -64,6 +65,9 @@ func build(cfg *Config, log *slog.Logger, sys system) (*house, error) {
 	h.sessions = session.New(cfg.Session, session.Options{
 		Store: store, Cookies: cookies, Codec: codec, Renewer: h.signIn, Log: log, Registry: h.registry, Ended: h.ended, GiveBack: h.giveBack,
 	})
+	if err := h.openConnections(store, codec, public.Host); err != nil {
+		return nil, err
+	}
 	return h, h.buildServer(cookies)
 }
 
@@ -131,7 +135,7 @@ func (h *house) buildServer(cookies *session.Cookies) error {
 	}
 	h.server, err = proxy.New(proxy.Options{
 		Config: h.cfg.Server, Routes: h.cfg.Routes, Identity: h.cfg.Identity,
-		Integrations: h.cfg.Integrations, Nextcloud: h.nextcloud,
+		Integrations: h.cfg.Integrations, Nextcloud: h.nextcloud, Connections: h.granted,
 		Clients: h.cfg.Clients, People: h.signIn, Tokens: h.signIn,
 		Sessions: h.sessions, Cookies: cookies, SignIn: h.signIn,
 		Keys: h.keys, Asserter: upstream.NewAsserter(h.cfg.Identity, h.cfg.Server.PublicURL, h.keys, time.Now),

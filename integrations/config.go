@@ -56,6 +56,9 @@ func (d DAV) Account() session.Credential {
 	return session.Credential{User: d.Username, Secret: d.Password}
 }
 
+// ByUser reports whether it is served with each person's own credential.
+func (d DAV) ByUser() bool { return d.Credential == "user" && d.Mount != NoMount && d.Mount != "" }
+
 // Mail is the section "integrations.mail".
 type Mail struct {
 	IMAP     string         `yaml:"imap_url" doc:"imaps://host:993"`

@@ -16,6 +16,7 @@ func (s *Server) account(x *exchange, who *session.Identity) error {
 		t := s.o.Sessions.Times(x.session)
 		page.Started, page.LastSeen, page.Ends, page.IdleEnds = t.Started, t.LastSeen, t.Ends, t.IdleEnds
 		page.Sessions = s.sessionsPart(x, who)
+		page.Access = s.connectionPart(x, who)
 	}
 	s.o.Pages.Render(x, x.r, http.StatusOK, page)
 	return nil

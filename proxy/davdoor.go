@@ -26,7 +26,7 @@ func (s *Server) openDAV() (err error) {
 	}
 	s.programs = authn.Chain{said, s.callers}
 	s.dav, err = dav.New(s.o.Integrations, dav.Options{Client: s.o.Nextcloud, Public: originOf(s.public), Ours: s.oursIn,
-		Connections: s.o.Connections, Refused: said.Forget, Log: s.o.Log, Registry: s.o.Registry})
+		Connections: s.granted(), Refused: said.Forget, Log: s.o.Log, Registry: s.o.Registry})
 	return err
 }
 

@@ -42,6 +42,8 @@ var ownWords = map[string]string{
 	"/auth/me":                  "who is signed in, for programs",
 	"/auth/sessions":            "a person's sessions",
 	sessionsEnd:                 "ends a person's sessions",
+	connectAt:                   "a person lets us act for them at Nextcloud",
+	disconnectAt:                "and no longer",
 	"/auth/token":               "an identity JWT for the caller",
 	"/auth/backchannel-logout":  "the provider ends sessions",
 	"/auth/frontchannel-logout": "the provider ends the browser's session",

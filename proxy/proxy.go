@@ -46,12 +46,12 @@ type Options struct {
 	Audit    *audit.Log
 	Pages    *pages.Pages
 
-	Integrations integrations.Config // those with a mount are served
-	Nextcloud    *http.Client        // what they are reached with; nil: they are not
-	Connections  dav.Connections     // app passwords that people granted; nil: none
-	Clients      []authn.Client      // programs that may come to them
-	People       authn.People        // by whom people come to them with an app password; nil: they do not
-	Tokens       authn.Tokens        // and with an access token of the provider's; nil: they do not
+	Integrations integrations.Config       // those with a mount are served
+	Nextcloud    *http.Client              // what they are reached with; nil: they are not
+	Connections  *integrations.Connections // app passwords that people granted; nil: none
+	Clients      []authn.Client            // programs that may come to them
+	People       authn.People              // by whom people come to them with an app password; nil: they do not
+	Tokens       authn.Tokens              // and with an access token of the provider's; nil: they do not
 
 	NextcloudURL string // shown on the account page
 	Log          *slog.Logger

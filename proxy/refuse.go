@@ -63,6 +63,9 @@ const (
 	reasonUntrusted   = "untrusted_proxy"
 	reasonDisguised   = "disguised_header"
 	reasonOwnURL      = "own_url"
+	reasonNotOffered  = "nothing_to_connect"
+	reasonUnkept      = "connections_unavailable"
+	reasonAnswer      = "nextcloud_answer_unusable"
 	reasonAttempts    = "too_many_attempts"
 )
 
@@ -230,6 +233,9 @@ var reasonText = map[string]string{
 	reasonUntrusted:   "Only a front proxy that is trusted may ask this.",
 	reasonDisguised:   "A header of the request could be taken for the word of this server.",
 	reasonOwnURL:      "This address is Anteroom's own; the front proxy must send it there without asking.",
+	reasonNotOffered:  "Nothing here uses people's own Nextcloud credentials: see integrations.*.credential.",
+	reasonUnkept:      "Connections cannot be looked up at the moment. Nothing was ended.",
+	reasonAnswer:      "Nextcloud's answer cannot be used; the log says why.",
 }
 
 // corsReadable lets pages of configured origins read a refusal: without it a

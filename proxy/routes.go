@@ -71,6 +71,8 @@ func (s *Server) layRoutes() error {
 		"/auth/me":                  {name: doorOwn, methods: get, answer: s.me, refuse: refuseByProblem},
 		"/auth/sessions":            {name: doorOwn, methods: get, answer: s.sessions, refuse: refuseByProblem},
 		sessionsEnd:                 {name: doorOwn, methods: []string{"POST"}, answer: s.endSession, refuse: refuseByCaller, posted: true},
+		connectAt:                   {name: doorOwn, methods: []string{"GET", "POST"}, answer: s.connect, refuse: refuseByCaller, posted: true},
+		disconnectAt:                {name: doorOwn, methods: []string{"POST"}, answer: s.disconnect, refuse: refuseByCaller, posted: true},
 		"/auth/token":               {name: doorOwn, methods: []string{"POST"}, answer: s.token, refuse: refuseByProblem, posted: true},
 		"/auth/backchannel-logout":  {name: doorLogout, methods: []string{"POST"}, allow: public, answer: s.backchannelLogout, refuse: refuseByProblem},
 		"/auth/frontchannel-logout": {name: doorLogout, methods: []string{"GET"}, allow: public, answer: s.frontchannelLogout, refuse: refuseByPage},

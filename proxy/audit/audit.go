@@ -21,12 +21,15 @@ type Kind string
 
 // What is written down.
 const (
-	SignIn       Kind = "sign_in"       // somebody signed in
-	SignInFailed Kind = "sign_in_fail"  // a sign-in came back and was not accepted
-	SignOut      Kind = "sign_out"      // somebody signed out
-	SessionEnded Kind = "session_ended" // a session ended by itself
-	Refused      Kind = "refused"       // a request was refused
-	Access       Kind = "access"        // files, calendars or contacts were read or changed, or that was tried
+	SignIn         Kind = "sign_in"         // somebody signed in
+	SignInFailed   Kind = "sign_in_fail"    // a sign-in came back and was not accepted
+	SignOut        Kind = "sign_out"        // somebody signed out
+	SessionEnded   Kind = "session_ended"   // a session ended by itself
+	Refused        Kind = "refused"         // a request was refused
+	Connected      Kind = "connect"         // somebody let us act for them at Nextcloud
+	Disconnected   Kind = "disconnect"      // and no longer does, or Nextcloud does not
+	ConnectRefused Kind = "connect_refused" // somebody granted that, and it is of no use
+	Access         Kind = "access"          // files, calendars or contacts were read or changed, or that was tried
 )
 
 // Event is one line. Empty fields are left out.

@@ -1,0 +1,310 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"anteroom/demo"
+	"anteroom/test/person"
+)
+
+// grants puts Login Flow v2 in front of the pretend Nextcloud. What is granted
+// is an app password of its own making.
+type grants struct {
+	cloud *demo.Nextcloud
+
+	mu      sync.Mutex
+	flows   map[string][2]string // guarded by mu: login name and app password by poll token; empty for not yet
+	login   string               // guarded by mu: the last flow's, where it is granted
+	token   string               // guarded by mu: and its poll token
+	secrets []string             // guarded by mu: all that must show nowhere
+	agent   string               // guarded by mu: who asked
+}
+
+func (g *grants) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	const at = "/index.php/login/v2"
+	switch r.Method + " " + r.URL.Path {
+	case "POST " + at:
+		g.token, g.agent = rand.Text()+rand.Text(), r.UserAgent()
+		g.login = "http://" + r.Host + at + "/flow/" + rand.Text()
+		g.flows[g.token] = [2]string{}
+		g.secrets = append(g.secrets, g.token, g.login[strings.LastIndex(g.login, "/")+1:])
+		json.NewEncoder(w).Encode(map[string]any{"poll": map[string]string{"token": g.token, "endpoint": "http://" + r.Host + at + "/poll"}, "login": g.login})
+	case "POST " + at + "/poll":
+		is := g.flows[r.FormValue("token")]
+		if is[0] == "" {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		delete(g.flows, r.FormValue("token"))
+		json.NewEncoder(w).Encode(map[string]string{"loginName": is[0], "appPassword": is[1]})
+	default:
+		g.mu.Unlock()
+		defer g.mu.Lock()
+		g.cloud.ServeHTTP(w, r)
+	}
+}
+
+// connectingTown is a town in which people reach their own files.
+func connectingTown(t *testing.T, o demo.Options, env ...string) (*town, *grants) {
+	t.Helper()
+	g := &grants{cloud: demo.NewNextcloud(o), flows: map[string][2]string{}}
+	front := httptest.NewServer(g)
+	t.Cleanup(front.Close)
+	addr := freeAddr(t)
+	site := "http://localhost" + addr[strings.LastIndex(addr, ":"):]
+	w := &town{T: t, site: site, log: &output{}, audit: &output{}, cloud: g.cloud, cloudURL: front.URL}
+	g.cloud.AddRedirectURI(demo.DefaultClientID, site+"/auth/callback")
+	w.start(append([]string{
+		"NEXTCLOUD_BASE_URL=" + front.URL, "NEXTCLOUD_CLIENT_ID=" + demo.DefaultClientID, "NEXTCLOUD_CLIENT_SECRET=" + demo.DefaultClientSecret,
+		"NEXTCLOUD_REDIRECT_URI=" + site + "/auth/callback", "ANTEROOM_UPSTREAM=" + front.URL,
+		"ANTEROOM_SERVER_LISTEN=" + addr, "ANTEROOM_SERVER_ADMIN_LISTEN=127.0.0.1:0",
+		"ANTEROOM_TELEMETRY_LOG_LEVEL=debug", "ANTEROOM_INTEGRATIONS_WEBDAV_CREDENTIAL=user",
+	}, env...))
+	return w, g
+}
+
+// grant is what somebody does at Nextcloud in the other tab.
+func (g *grants) grant(t *testing.T, uid, password string) {
+	t.Helper()
+	r := httptest.NewRequest("GET", "http://localhost/ocs/v2.php/core/getapppassword?format=json", nil)
+	r.SetBasicAuth(uid, password)
+	r.Header.Set("OCS-APIRequest", "true")
+	rec := httptest.NewRecorder()
+	g.cloud.ServeHTTP(rec, r)
+	var said struct {
+		OCS struct{ Data struct{ AppPassword string } }
+	}
+	if err := json.Unmarshal(rec.Body.Bytes(), &said); err != nil || said.OCS.Data.AppPassword == "" {
+		t.Fatalf("no app password for %s: %s", uid, rec.Body)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.flows[g.token] = [2]string{uid, said.OCS.Data.AppPassword}
+	g.secrets = append(g.secrets, said.OCS.Data.AppPassword)
+}
+
+// accepts reports whether an app password that was granted opens anything.
+func (g *grants) accepts(uid string) bool {
+	g.mu.Lock()
+	secret := g.secrets[len(g.secrets)-1]
+	g.mu.Unlock()
+	r := httptest.NewRequest("GET", "http://localhost/ocs/v2.php/cloud/user?format=json", nil)
+	r.SetBasicAuth(uid, secret)
+	r.Header.Set("OCS-APIRequest", "true")
+	rec := httptest.NewRecorder()
+	g.cloud.ServeHTTP(rec, r)
+	return rec.Code == http.StatusOK
+}
+
+// connection is what programs read of it.
+type connection struct {
+	State, Login   string
+	LoginName      string `json:"login_name"`
+	Expires, Since *time.Time
+	Left           bool `json:"left_at_nextcloud"`
+}
+
+const (
+	connectDoor    = "/auth/nextcloud/connect"
+	disconnectDoor = "/auth/nextcloud/disconnect"
+)
+
+// connection asks a door as a program.
+func (w *town) connection(p *person.Person, method, door string) (c connection) {
+	w.Helper()
+	resp, body := w.ask(p, method, door, "", asProgram, "Origin: "+w.site)
+	if err := json.Unmarshal([]byte(body), &c); err != nil || resp.StatusCode != http.StatusOK || resp.Header.Get("Cache-Control") != "no-store" {
+		w.Fatalf("%s %s = %d %s", method, door, resp.StatusCode, body)
+	}
+	return c
+}
+
+// files asks for the list of testdoc's files.
+func (w *town) files(p *person.Person) (int, string) {
+	w.Helper()
+	resp, body := w.ask(p, "PROPFIND", "/dav/files/testdoc/", "", "Depth: 0", "Origin: "+w.site)
+	return resp.StatusCode, body
+}
+
+// silent checks that no secret was written down.
+func (w *town) silent(g *grants) {
+	w.Helper()
+	_, metrics := get(w.T, w.admin+"/metrics")
+	all := w.log.String() + w.audit.String() + metrics
+	for _, secret := range g.secrets {
+		if strings.Contains(all, secret) {
+			w.Errorf("%.6s… is written down", secret)
+		}
+	}
+}
+
+func TestConnecting(t *testing.T) {
+	w, g := connectingTown(t, demo.Options{OIDC: demo.OIDC20})
+	doc := w.from(demo.DefaultUser, demo.DefaultPassword, onLinux)
+	if status, body := w.files(doc); status != http.StatusForbidden || !strings.Contains(body, "nextcloud_not_connected") {
+		t.Fatalf("files before = %d %s, want 403 nextcloud_not_connected", status, body)
+	}
+	_, page := w.ask(doc, "GET", "/auth/", "", asBrowser)
+	if !strings.Contains(page, `action="`+connectDoor+`"`) || strings.Contains(page, disconnectDoor) {
+		t.Error("the account page does not offer to connect")
+	}
+	resp, _ := w.ask(doc, "GET", connectDoor, "", asBrowser)
+	if resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != "/auth/#connection" {
+		t.Errorf("looking before anything began = %d to %q, want the account page", resp.StatusCode, resp.Header.Get("Location"))
+	}
+	resp, _ = w.ask(doc, "POST", connectDoor, "", asBrowser, "Origin: "+w.site)
+	if resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != connectDoor {
+		t.Fatalf("POST %s = %d to %q, want the page that waits", connectDoor, resp.StatusCode, resp.Header.Get("Location"))
+	}
+	resp, page = w.ask(doc, "GET", connectDoor, "", asBrowser)
+	if resp.StatusCode != http.StatusOK || !strings.Contains(page, `href="`+g.login+`" target="_blank"`) || !strings.Contains(page, "data-follow") {
+		t.Errorf("the page that waits = %d %s", resp.StatusCode, page)
+	}
+	if want := "Anteroom (" + strings.TrimPrefix(w.site, "http://") + ")"; g.agent != want {
+		t.Errorf("Nextcloud calls the device %q, want %q", g.agent, want)
+	}
+	if c := w.connection(doc, "GET", connectDoor); c.State != "pending" || c.Login != g.login || c.Expires == nil {
+		t.Errorf("while it waits: %+v", c)
+	}
+	if w.lines("connect") != 0 {
+		t.Error("connected before it was granted")
+	}
+	g.grant(t, demo.DefaultUser, demo.DefaultPassword)
+	for range 2 {
+		if c := w.connection(doc, "GET", connectDoor); c.State != "connected" || c.LoginName != demo.DefaultUser || c.Since == nil || c.Login != "" {
+			t.Errorf("granted: %+v", c)
+		}
+	}
+	if _, page = w.ask(doc, "GET", "/auth/", "", asBrowser); !strings.Contains(page, "as testdoc.") || !strings.Contains(page, `action="`+disconnectDoor+`"`) {
+		t.Error("the account page does not tell that testdoc is connected")
+	}
+	if status, body := w.files(doc); status != http.StatusMultiStatus {
+		t.Errorf("files = %d %s, want 207", status, body)
+	}
+	resp, _ = w.ask(doc, "POST", disconnectDoor, "", asBrowser, "Origin: "+w.site)
+	if resp.StatusCode != http.StatusSeeOther || g.accepts(demo.DefaultUser) {
+		t.Errorf("disconnecting = %d; Nextcloud still accepts the password: %t", resp.StatusCode, g.accepts(demo.DefaultUser))
+	}
+	if status, _ := w.files(doc); status != http.StatusForbidden {
+		t.Errorf("files afterwards = %d, want 403", status)
+	}
+	if c := w.connection(doc, "POST", disconnectDoor); c.State != "none" || c.Left {
+		t.Errorf("disconnecting once more: %+v", c)
+	}
+	if w.lines("connect") != 1 || w.lines("disconnect") != 1 || w.lines("connect_refused") != 0 {
+		t.Errorf("audit lines:\n%s", w.audit)
+	}
+	w.silent(g)
+}
+
+// TestConnectingAsAnother: a grant of somebody else's connects nobody.
+func TestConnectingAsAnother(t *testing.T) {
+	w, g := connectingTown(t, demo.Options{})
+	doc := w.from(demo.DefaultUser, demo.DefaultPassword, onLinux)
+	if c := w.connection(doc, "POST", connectDoor); c.State != "pending" {
+		t.Fatalf("begun: %+v", c)
+	}
+	g.grant(t, "nurse", "nurse123")
+	if c := w.connection(doc, "GET", connectDoor); c.State != "refused" || c.Left {
+		t.Errorf("granted by the nurse: %+v", c)
+	}
+	for range 2 {
+		resp, page := w.ask(doc, "GET", connectDoor, "", asBrowser)
+		if resp.StatusCode != http.StatusOK || !strings.Contains(page, "That was another account") || strings.Contains(page, "data-follow") {
+			t.Errorf("the page = %d %s", resp.StatusCode, page)
+		}
+	}
+	if status, _ := w.files(doc); status != http.StatusForbidden || g.accepts("nurse") || w.lines("connect_refused") != 1 || w.lines("connect") != 0 {
+		t.Errorf("files = %d; Nextcloud still accepts the nurse's password: %t\n%s", status, g.accepts("nurse"), w.audit)
+	}
+	w.silent(g)
+}
+
+// TestDisconnectedAtNextcloud: what the person deletes there is forgotten here
+// with its first use.
+func TestDisconnectedAtNextcloud(t *testing.T) {
+	w, g := connectingTown(t, demo.Options{})
+	doc := w.from(demo.DefaultUser, demo.DefaultPassword, onLinux)
+	w.connection(doc, "POST", connectDoor)
+	g.grant(t, demo.DefaultUser, demo.DefaultPassword)
+	w.connection(doc, "GET", connectDoor)
+	if status, _ := w.files(doc); status != http.StatusMultiStatus {
+		t.Fatalf("files = %d, want 207", status)
+	}
+	w.cloud.RevokeAll(demo.DefaultUser)
+	if status, body := w.files(doc); status != http.StatusForbidden || !strings.Contains(body, "nextcloud_not_connected") {
+		t.Errorf("files with a dead password = %d %s, want 403 nextcloud_not_connected", status, body)
+	}
+	if _, page := w.ask(doc, "GET", "/auth/", "", asBrowser); !strings.Contains(page, `action="`+connectDoor+`"`) {
+		t.Error("the account page does not offer to connect again")
+	}
+	if w.lines("disconnect") != 1 || !strings.Contains(w.audit.String(), `"event":"disconnect","sub":"testdoc","reason":"refused_by_nextcloud"`) {
+		t.Errorf("audit lines:\n%s", w.audit)
+	}
+	w.silent(g)
+}
+
+func TestConnectingWhileNextcloudIsAway(t *testing.T) {
+	w, g := connectingTown(t, demo.Options{})
+	doc := w.from(demo.DefaultUser, demo.DefaultPassword, onLinux)
+	w.connection(doc, "POST", connectDoor)
+	g.grant(t, demo.DefaultUser, demo.DefaultPassword)
+	w.connection(doc, "GET", connectDoor)
+	w.cloud.SetDown(true)
+	if c := w.connection(doc, "GET", connectDoor); c.State != "connected" {
+		t.Errorf("looking meanwhile: %+v", c)
+	}
+	resp, page := w.ask(doc, "POST", disconnectDoor, "", asBrowser, "Origin: "+w.site)
+	if resp.StatusCode != http.StatusOK || !strings.Contains(page, "One thing is left to do") || !strings.Contains(page, w.cloudURL+"/index.php/settings/user/security") {
+		t.Errorf("disconnecting meanwhile = %d %s", resp.StatusCode, page)
+	}
+	w.cloud.SetDown(false)
+	if status, _ := w.files(doc); status != http.StatusForbidden || w.lines("disconnect") != 1 || !strings.Contains(w.audit.String(), "left_at_nextcloud") {
+		t.Errorf("files afterwards = %d, want 403\n%s", status, w.audit)
+	}
+	w.silent(g)
+}
+
+func TestConnectingIsGuarded(t *testing.T) {
+	w, _ := connectingTown(t, demo.Options{})
+	doc := w.from(demo.DefaultUser, demo.DefaultPassword, onLinux)
+	for _, door := range []string{connectDoor, disconnectDoor} {
+		for name, tt := range map[string]struct {
+			who    *person.Person
+			method string
+			header []string
+			status int
+		}{
+			"foreign":         {doc, "POST", []string{"Origin: https://evil.example"}, 403},
+			"cross-site":      {doc, "POST", []string{"Sec-Fetch-Site: cross-site"}, 403},
+			"nobody":          {nil, "POST", []string{asProgram}, 401},
+			"nobody, browser": {nil, "POST", []string{asBrowser}, 401},
+			"PUT":             {doc, "PUT", nil, 405},
+		} {
+			if resp, body := w.ask(tt.who, tt.method, door, "", tt.header...); resp.StatusCode != tt.status {
+				t.Errorf("%s, %s = %d, want %d\n%s", door, name, resp.StatusCode, tt.status, body)
+			}
+		}
+	}
+	if resp, _ := w.ask(doc, "GET", disconnectDoor, "", asBrowser); resp.StatusCode != 405 {
+		t.Errorf("GET %s = %d, want 405", disconnectDoor, resp.StatusCode)
+	}
+	if c := w.connection(doc, "GET", connectDoor); c.State != "none" {
+		t.Errorf("a refused request began something: %+v", c)
+	}
+	plain := found(t, demo.Options{})
+	doc = plain.from(demo.DefaultUser, demo.DefaultPassword, onLinux)
+	resp, body := plain.ask(doc, "POST", connectDoor, "", asProgram, "Origin: "+plain.site)
+	if _, page := plain.ask(doc, "GET", "/auth/", "", asBrowser); resp.StatusCode != 404 || !strings.Contains(body, "nothing_to_connect") || strings.Contains(page, connectDoor) {
+		t.Errorf("where nothing uses it: %d %s", resp.StatusCode, body)
+	}
+}
