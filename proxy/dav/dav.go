@@ -66,6 +66,7 @@ const (
 	answerTime   = 5 * time.Minute // until an answer begins: Nextcloud puts large uploads together before it says anything
 	continueTime = time.Second     // until a body is sent unasked
 	idleConns    = 128
+	idleTime     = 4 * time.Second // less than the five after which Apache closes its own, so that no request meets a closing one
 	maxHeader    = 1 << 20
 	shortWait    = 5 * time.Second
 	xmlTime      = time.Minute // for a client to send a body of XML
@@ -118,6 +119,7 @@ func newTransport(c *http.Client) *http.Transport {
 	t.ExpectContinueTimeout = continueTime
 	t.ResponseHeaderTimeout = answerTime
 	t.MaxIdleConnsPerHost = idleConns
+	t.IdleConnTimeout = idleTime
 	t.MaxResponseHeaderBytes = maxHeader
 	return t
 }
@@ -231,7 +233,9 @@ func (s *Service) prepare(w http.ResponseWriter, x *call) *Refusal {
 func (s *Service) forward(w http.ResponseWriter, x *call) {
 	r := x.r.WithContext(context.WithValue(x.r.Context(), callKey{}, x))
 	if x.sized {
-		r.Body, r.ContentLength, r.TransferEncoding = io.NopCloser(bytes.NewReader(x.body)), int64(len(x.body)), nil
+		again := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(x.body)), nil }
+		r.Body, _ = again()
+		r.GetBody, r.ContentLength, r.TransferEncoding = again, int64(len(x.body)), nil
 		if len(x.body) == 0 {
 			r.Body = http.NoBody
 		}
