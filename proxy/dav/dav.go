@@ -12,6 +12,7 @@ package dav
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log"
 	"log/slog"
@@ -199,7 +200,11 @@ func (s *Service) failed(err error) error {
 func (s *Service) prepare(w http.ResponseWriter, x *call) *Refusal {
 	in := &inward{table: s.mounts, who: x.c.Who, ours: s.o.Ours}
 	var err error
-	if x.at, err = in.path(x.c.Path); err != nil {
+	x.at, err = in.path(x.c.Path)
+	if errors.Is(err, errScope) && uploadMethods[x.r.Method] && x.at.mount.uploads(x.at.below, x.c.Who) {
+		err = nil
+	}
+	if err != nil {
 		return refused(err)
 	}
 	x.mount = x.at.mount

@@ -110,6 +110,19 @@ func (m *Mount) scopeOf(who *session.Identity) (scope []string, ok bool) {
 	return scope, true
 }
 
+// uploads reports whether a path below the base is that of one chunked upload
+// for the account in whose files the scope lies: its parts are put elsewhere
+// first, and where they are moved to is held against the scope. The folder of
+// all uploads is not among it.
+func (m *Mount) uploads(below string, who *session.Identity) bool {
+	scope, ok := m.scopeOf(who)
+	segments := strings.Split(strings.Trim(below, "/"), "/")
+	return ok && len(scope) > 1 && scope[0] == "files" && len(segments) > 2 && segments[0] == "uploads" && segments[1] == scope[1]
+}
+
+// uploadMethods are those of a chunked upload.
+var uploadMethods = map[string]bool{"MKCOL": true, "PUT": true, "MOVE": true, "DELETE": true, "PROPFIND": true, "HEAD": true, "OPTIONS": true}
+
 func plainName(s string) bool {
 	return s != "" && s != "." && s != ".." && !strings.ContainsAny(s, `/\`)
 }

@@ -251,6 +251,11 @@ func TestAttacks(t *testing.T) {
 		{"destination in a condition", "PUT", "/dav/files/svc/Shared/a", "x", []string{`If: </dav/files/admin/a> (["e"])`}, 403},
 		{"condition on another host", "PUT", "/dav/files/svc/Shared/a", "x", []string{`If: <http://evil.example.com/dav/files/svc/Shared/a> (["e"])`}, 502},
 		{"condition that does not end", "PUT", "/dav/files/svc/Shared/a", "x", []string{`If: </dav/files/svc/Shared/a> (["e"`}, 400},
+		{"all uploads", "PROPFIND", "/dav/uploads/svc/", "", nil, 403},
+		{"another's upload", "PUT", "/dav/uploads/admin/1/1", "x", nil, 403},
+		{"a part of an upload", "GET", "/dav/uploads/svc/1/1", "", nil, 403},
+		{"a part of an upload moved out", "MOVE", "/dav/uploads/svc/1/1", "", []string{"Destination: /dav/files/admin/x"}, 403},
+		{"a file moved to uploads", "MOVE", "/dav/files/svc/Shared/x", "", []string{"Destination: /dav/uploads/svc/1/1"}, 403},
 		{"upload for another's", "MKCOL", "/dav/uploads/svc/1", "", []string{"Destination: /dav/files/admin/a"}, 403},
 
 		{"href of another's", "REPORT", "/dav/files/svc/Shared/", inBody("/dav/files/admin/a"), nil, 403},
@@ -311,6 +316,9 @@ func TestAttacks(t *testing.T) {
 		{"REPORT", "/calendar/testdoc/", inBody("mailto:x@example.com"), ""},
 		{"COPY", "/contacts/x", "", "/dav/files/svc/Shared/x"},
 		{"REPORT", "/contacts/x", inBody("/contacts/x"), ""},
+		{"MKCOL", "/dav/uploads/svc/1", "", "/dav/files/svc/Shared/x"},
+		{"PUT", "/dav/uploads/svc/1/00001", "x", ""},
+		{"MOVE", "/dav/uploads/svc/1/.file", "", "/dav/files/svc/Shared/x"},
 	} {
 		var headers []string
 		if ok.destination != "" {
