@@ -16,30 +16,6 @@ var (
 	errBindings = errors.New("XML with too many namespace declarations")
 )
 
-// The namespaces in which something carries a path.
-const (
-	nsDAV = "DAV:"
-	nsOC  = "http://owncloud.org/ns"
-	nsCS  = "http://calendarserver.org/ns/"
-)
-
-// space is a namespace that matters here.
-type space uint8
-
-const (
-	otherSpace space = iota
-	davSpace
-	ocSpace
-	csSpace
-)
-
-// binding is a prefix that a tag at some depth declares.
-type binding struct {
-	depth  int
-	prefix string // empty: the default namespace
-	space  space
-}
-
 // rewriter walks through one XML document, chunk by chunk, and has the text of
 // elements that carry a path or a URL replaced. Every other byte stays as it
 // is. It follows namespaces (https://www.w3.org/TR/xml-names/), and passes over
@@ -235,77 +211,6 @@ func (x *rewriter) leave() {
 	}
 }
 
-// resolve takes a name apart and finds its namespace.
-func (x *rewriter) resolve(name []byte) (local string, s space) {
-	prefix, rest, ok := bytes.Cut(name, []byte{':'})
-	if !ok {
-		prefix, rest = nil, name
-	}
-	for i := len(x.bindings) - 1; i >= 0; i-- {
-		if x.bindings[i].prefix == string(prefix) {
-			s = x.bindings[i].space
-			break
-		}
-	}
-	switch string(rest) { // without an allocation
-	case "href":
-		return "href", s
-	case "comments-href":
-		return "comments-href", s
-	case "source":
-		return "source", s
-	}
-	return "", s
-}
-
-// declare notes the namespaces that attributes declare, for the tag about to
-// be entered.
-func (x *rewriter) declare(attributes []byte) error {
-	for {
-		eq := bytes.IndexByte(attributes, '=')
-		if eq < 0 {
-			return nil
-		}
-		name := bytes.TrimSpace(attributes[:eq])
-		value := bytes.TrimLeft(attributes[eq+1:], " \t\r\n")
-		if len(value) == 0 || value[0] != '"' && value[0] != '\'' {
-			return nil // not XML: whoever reads it will find nothing either
-		}
-		end := bytes.IndexByte(value[1:], value[0])
-		if end < 0 {
-			return nil
-		}
-		value, attributes = value[1:1+end], value[2+end:]
-		prefix, ok := bytes.CutPrefix(name, []byte("xmlns"))
-		if !ok || len(prefix) > 0 && prefix[0] != ':' {
-			continue
-		}
-		if len(x.bindings) == maxBindings {
-			return errBindings
-		}
-		if len(prefix) > 0 {
-			prefix = prefix[1:]
-		}
-		x.bindings = append(x.bindings, binding{depth: x.depth + 1, prefix: string(prefix), space: spaceOf(value)})
-	}
-}
-
-// spaceOf knows a namespace by its name, as it is written in an attribute.
-func spaceOf(value []byte) space {
-	if bytes.IndexByte(value, '&') >= 0 {
-		value = unescapeXML(value)
-	}
-	switch string(value) {
-	case nsDAV:
-		return davSpace
-	case nsOC:
-		return ocSpace
-	case nsCS:
-		return csSpace
-	}
-	return otherSpace
-}
-
 // endOfTag is where the > of a tag is that may have attributes; -1 if not in b.
 func endOfTag(b []byte) int {
 	for i := 1; i < len(b); i++ {
@@ -321,59 +226,4 @@ func endOfTag(b []byte) int {
 		}
 	}
 	return -1
-}
-
-// hrefText finds the text between the tags of an href, n bytes at the start of
-// b. Text in CDATA sections or with comments in it is put together, escaped. It
-// is nil if there are elements within, which no href has. ok is false if b ends
-// before the end tag.
-func hrefText(b []byte) (text []byte, n int, ok bool) {
-	n = bytes.IndexByte(b, '<')
-	if n < 0 || n+1 >= len(b) {
-		return nil, 0, false
-	}
-	if b[n+1] == '/' {
-		return b[:n], n, true
-	}
-	text = append(text, b[:n]...)
-	for {
-		skip := func(start, end string, keep bool) bool {
-			inner, has := bytes.CutPrefix(b[n:], []byte(start))
-			if !has {
-				return false
-			}
-			j := bytes.Index(inner, []byte(end))
-			if j < 0 {
-				ok = false
-				return true
-			}
-			if keep {
-				text = escapeXML(text, inner[:j])
-			}
-			n += len(start) + j + len(end)
-			return true
-		}
-		ok = true
-		if !skip("<![CDATA[", "]]>", true) && !skip("<!--", "-->", false) && !skip("<?", "?>", false) {
-			if len(b)-n < len("<![CDATA[") && !bytes.HasPrefix(b[n:], []byte("</")) {
-				return nil, 0, false
-			}
-			if !bytes.HasPrefix(b[n:], []byte("</")) {
-				return nil, 0, true
-			}
-			return text, n, true
-		}
-		if !ok {
-			return nil, 0, false
-		}
-		j := bytes.IndexByte(b[n:], '<')
-		if j < 0 {
-			return nil, 0, false
-		}
-		text = append(text, b[n:n+j]...)
-		n += j
-		if n+1 >= len(b) {
-			return nil, 0, false
-		}
-	}
 }

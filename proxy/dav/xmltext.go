@@ -78,3 +78,58 @@ func escapeXML(out, text []byte) []byte {
 	}
 	return out
 }
+
+// hrefText finds the text between the tags of an href, n bytes at the start of
+// b. Text in CDATA sections or with comments in it is put together, escaped. It
+// is nil if there are elements within, which no href has. ok is false if b ends
+// before the end tag.
+func hrefText(b []byte) (text []byte, n int, ok bool) {
+	n = bytes.IndexByte(b, '<')
+	if n < 0 || n+1 >= len(b) {
+		return nil, 0, false
+	}
+	if b[n+1] == '/' {
+		return b[:n], n, true
+	}
+	text = append(text, b[:n]...)
+	for {
+		skip := func(start, end string, keep bool) bool {
+			inner, has := bytes.CutPrefix(b[n:], []byte(start))
+			if !has {
+				return false
+			}
+			j := bytes.Index(inner, []byte(end))
+			if j < 0 {
+				ok = false
+				return true
+			}
+			if keep {
+				text = escapeXML(text, inner[:j])
+			}
+			n += len(start) + j + len(end)
+			return true
+		}
+		ok = true
+		if !skip("<![CDATA[", "]]>", true) && !skip("<!--", "-->", false) && !skip("<?", "?>", false) {
+			if len(b)-n < len("<![CDATA[") && !bytes.HasPrefix(b[n:], []byte("</")) {
+				return nil, 0, false
+			}
+			if !bytes.HasPrefix(b[n:], []byte("</")) {
+				return nil, 0, true
+			}
+			return text, n, true
+		}
+		if !ok {
+			return nil, 0, false
+		}
+		j := bytes.IndexByte(b[n:], '<')
+		if j < 0 {
+			return nil, 0, false
+		}
+		text = append(text, b[n:n+j]...)
+		n += j
+		if n+1 >= len(b) {
+			return nil, 0, false
+		}
+	}
+}

@@ -1,0 +1,103 @@
+package dav
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"anteroom/session"
+)
+
+// TestUsersOwn: each person's own credential goes up, and what the server says
+// of it is theirs.
+func TestUsersOwn(t *testing.T) {
+	status := 401
+	var body string
+	u := newUpstream(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/xml")
+		w.WriteHeader(status)
+		io.WriteString(w, body)
+	})
+	cfg := services(u.URL)
+	cfg.WebDAV.Username, cfg.WebDAV.Credential = "", "user"
+	var refusedCredential session.Credential
+	granted := &grants{of: map[string]session.Credential{"ada": {User: "ada@example.com", Secret: "canary-app-password"}}}
+	s, err := New(cfg, Options{Client: &http.Client{Transport: &http.Transport{}}, Public: "http://voice", Ours: func(string) bool { return true }, Connections: granted,
+		Refused: func(c session.Credential) { refusedCredential = c }, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(c Call) (int, string, string) {
+		w := httptest.NewRecorder()
+		c.Path = "/dav/x"
+		err := s.Serve(w, httptest.NewRequest("PROPFIND", "/dav/x", nil), &c)
+		header := ""
+		if h := u.heard(); len(h) > 0 {
+			header = h[0].h.Get("Authorization")
+		}
+		var no *Refusal
+		if errors.As(err, &no) {
+			return no.Status, no.Reason, header
+		}
+		return w.Code, "", header
+	}
+	ada := &session.Identity{Subject: "ada", Method: session.ByOIDC}
+	bob := &session.Identity{Subject: "bob", Method: session.ByOIDC}
+	own := session.Credential{User: "ada", Secret: "own"}
+	tests := []struct {
+		name       string
+		call       Call
+		status     int
+		body       string
+		want       int
+		wantReason string
+		wantHeader string
+	}{
+		{"what came with the request", Call{Who: ada, Own: own}, 207, "", 207, "", "Basic YWRhOm93bg=="},
+		{"what came with the request, refused", Call{Who: ada, Own: own}, 401, "", 401, reasonOwn, "Basic YWRhOm93bg=="},
+		{"the session's token", Call{Who: ada, Session: session.Credential{Secret: "token"}}, 207, "", 207, "", "Bearer token"},
+		{"the session's token, refused", Call{Who: ada, Session: session.Credential{Secret: "token"}}, 401, "", 502, reasonToken, "Bearer token"},
+		{"granted", Call{Who: ada}, 207, "", 207, "", "Basic YWRhQGV4YW1wbGUuY29tOmNhbmFyeS1hcHAtcGFzc3dvcmQ="},
+		{"disabled", Call{Who: ada}, 500, `<s:exception>OC\User\LoginException</s:exception>`, 403, reasonDisabled, "Basic YWRhQGV4YW1wbGUuY29tOmNhbmFyeS1hcHAtcGFzc3dvcmQ="},
+		{"another fault of the server's", Call{Who: ada}, 500, `<s:exception>Error</s:exception>`, 500, "", "Basic YWRhQGV4YW1wbGUuY29tOmNhbmFyeS1hcHAtcGFzc3dvcmQ="},
+		{"granted, refused", Call{Who: ada}, 401, "", 403, reasonConnect, "Basic YWRhQGV4YW1wbGUuY29tOmNhbmFyeS1hcHAtcGFzc3dvcmQ="},
+		{"never granted", Call{Who: bob}, 207, "", 403, reasonConnect, ""},
+		{"a program has nothing of its own", Call{Who: &session.Identity{Subject: "client:x", Method: session.ByClient}}, 207, "", 403, reasonConnect, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			status, body = tt.status, tt.body
+			got, reason, header := ask(tt.call)
+			if got != tt.want || reason != tt.wantReason || header != tt.wantHeader {
+				t.Errorf("= %d %s with %q, want %d %s with %q", got, reason, header, tt.want, tt.wantReason, tt.wantHeader)
+			}
+		})
+	}
+	if refusedCredential != own || fmt.Sprint(granted.forgotten) != "[ada]" {
+		t.Errorf("told of %v and %v, want ada's", refusedCredential.User, granted.forgotten)
+	}
+	granted.err = errors.New("away")
+	if got, reason, _ := ask(Call{Who: ada}); got != 503 || reason != reasonConnection {
+		t.Errorf("with the connections away = %d %s, want 503: broken is not refused", got, reason)
+	}
+}
+
+type grants struct {
+	of        map[string]session.Credential
+	forgotten []string
+	err       error
+}
+
+func (g *grants) Of(_ context.Context, subject string) (session.Credential, bool, error) {
+	c, ok := g.of[subject]
+	return c, ok, g.err
+}
+
+func (g *grants) Forget(_ context.Context, subject string) {
+	g.forgotten = append(g.forgotten, subject)
+}

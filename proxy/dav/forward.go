@@ -1,0 +1,78 @@
+package dav
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"net/http/httputil"
+)
+
+// forward sends the request on and the answer back.
+func (s *Service) forward(w http.ResponseWriter, x *call) {
+	r := x.r.WithContext(context.WithValue(x.r.Context(), callKey{}, x))
+	if x.sized {
+		again := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(x.body)), nil }
+		r.Body, _ = again()
+		r.GetBody, r.ContentLength, r.TransferEncoding = again, int64(len(x.body)), nil
+		if len(x.body) == 0 {
+			r.Body = http.NoBody
+		}
+	}
+	s.proxy.ServeHTTP(finalOnly{w}, r)
+}
+
+// finalOnly lets no informational answer through: what matters of them,
+// 100 Continue, is said by our own server.
+type finalOnly struct{ http.ResponseWriter }
+
+func (w finalOnly) WriteHeader(status int) {
+	if status >= 200 {
+		w.ResponseWriter.WriteHeader(status)
+	}
+}
+
+// Unwrap lets http.ResponseController reach Flush.
+func (w finalOnly) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// rewrite makes the server's request of the client's. ReverseProxy has removed
+// hop-by-hop headers before.
+func (s *Service) rewrite(p *httputil.ProxyRequest) {
+	x := callOf(p.In)
+	s.address(p.Out, x, x.at.raw, p.In.URL.RawQuery)
+	delete(p.Out.Header, "Upgrade")
+	delete(p.Out.Header, "Connection")
+	p.Out.Trailer = nil
+	if !content(p.In.Method) {
+		delete(p.Out.Header, "Accept-Encoding") // what is mapped has to be read
+	}
+	if x.sized {
+		delete(p.Out.Header, "Expect")
+		delete(p.Out.Header, "Content-Md5")
+		delete(p.Out.Header, "Digest")
+		delete(p.Out.Header, "Content-Digest")
+	}
+}
+
+// address points a request at a path on the server, with what it may know.
+func (s *Service) address(r *http.Request, x *call, raw, query string) {
+	to := x.mount.to
+	r.URL.Scheme, r.URL.Host, r.URL.User = to.Scheme, to.Host, nil
+	r.URL.Opaque, r.URL.RawQuery, r.URL.ForceQuery = raw, query, false
+	r.Host = to.Host
+	h := r.Header
+	stripRequest(h)
+	x.cred.Set(h)
+	h["X-Forwarded-For"] = []string{x.c.ForwardedFor}
+	h["X-Request-Id"] = []string{x.c.RequestID}
+	if x.c.Traceparent != "" {
+		h["Traceparent"] = []string{x.c.Traceparent}
+	}
+	if _, ok := h["User-Agent"]; !ok {
+		h["User-Agent"] = nil // none, rather than Go's
+	}
+}
+
+// content reports whether what a method is about is content, which passes as
+// it is, and not XML about resources.
+func content(method string) bool { return method == http.MethodGet || method == http.MethodHead }
