@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/json"
 	"net/http"
@@ -25,19 +26,25 @@ type grants struct {
 	token   string               // guarded by mu: and its poll token
 	secrets []string             // guarded by mu: all that must show nowhere
 	agent   string               // guarded by mu: who asked
+	host    string               // guarded by mu: what Nextcloud calls itself; "" for what it is called
+	down    bool                 // guarded by mu
 }
 
 func (g *grants) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	const at = "/index.php/login/v2"
+	host := cmp.Or(g.host, r.Host)
+	if g.down {
+		panic(http.ErrAbortHandler)
+	}
 	switch r.Method + " " + r.URL.Path {
 	case "POST " + at:
 		g.token, g.agent = rand.Text()+rand.Text(), r.UserAgent()
-		g.login = "http://" + r.Host + at + "/flow/" + rand.Text()
+		g.login = "http://" + host + at + "/flow/" + rand.Text()
 		g.flows[g.token] = [2]string{}
 		g.secrets = append(g.secrets, g.token, g.login[strings.LastIndex(g.login, "/")+1:])
-		json.NewEncoder(w).Encode(map[string]any{"poll": map[string]string{"token": g.token, "endpoint": "http://" + r.Host + at + "/poll"}, "login": g.login})
+		json.NewEncoder(w).Encode(map[string]any{"poll": map[string]string{"token": g.token, "endpoint": "http://" + host + at + "/poll"}, "login": g.login})
 	case "POST " + at + "/poll":
 		is := g.flows[r.FormValue("token")]
 		if is[0] == "" {
@@ -135,10 +142,11 @@ func (w *town) files(p *person.Person) (int, string) {
 	return resp.StatusCode, body
 }
 
-// silent checks that no secret was written down.
+// silent stops the program and checks that no secret was written down.
 func (w *town) silent(g *grants) {
 	w.Helper()
 	_, metrics := get(w.T, w.admin+"/metrics")
+	w.stop()
 	all := w.log.String() + w.audit.String() + metrics
 	for _, secret := range g.secrets {
 		if strings.Contains(all, secret) {
@@ -251,6 +259,40 @@ func TestDisconnectedAtNextcloud(t *testing.T) {
 		t.Errorf("audit lines:\n%s", w.audit)
 	}
 	w.silent(g)
+}
+
+// TestConnectingIsNotPossible: whose fault it is, and that nobody was signed out.
+func TestConnectingIsNotPossible(t *testing.T) {
+	w, g := connectingTown(t, demo.Options{})
+	doc := w.from(demo.DefaultUser, demo.DefaultPassword, onLinux)
+	for name, tt := range map[string]struct {
+		set    func()
+		status int
+		reason string
+		words  string
+	}{
+		"away":           {func() { g.down = true }, 503, "provider_unavailable", "Your connection cannot be reached"},
+		"another's name": {func() { g.down, g.host = false, "evil.example" }, 502, "nextcloud_answer_unusable", "Something went wrong here"},
+	} {
+		g.mu.Lock()
+		g.down, g.host = false, ""
+		tt.set()
+		g.mu.Unlock()
+		resp, body := w.ask(doc, "POST", connectDoor, "", asProgram, "Origin: "+w.site)
+		if resp.StatusCode != tt.status || !strings.Contains(body, `"reason":"`+tt.reason+`"`) || (resp.Header.Get("Retry-After") != "") != (tt.status == 503) {
+			t.Errorf("%s: a program is told %d %s, want %d %s", name, resp.StatusCode, body, tt.status, tt.reason)
+		}
+		resp, body = w.ask(doc, "POST", connectDoor, "", asBrowser, "Origin: "+w.site)
+		if resp.StatusCode != tt.status || !strings.Contains(body, tt.words) {
+			t.Errorf("%s: a person is told %d %s, want %d %q", name, resp.StatusCode, body, tt.status, tt.words)
+		}
+	}
+	if !w.signedIn(doc) {
+		t.Error("somebody was signed out")
+	}
+	if w.silent(g); !strings.Contains(w.log.String(), "overwriteprotocol") {
+		t.Errorf("the log does not say what to look at:\n%s", w.log)
+	}
 }
 
 func TestConnectingWhileNextcloudIsAway(t *testing.T) {

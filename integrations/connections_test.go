@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -22,6 +23,7 @@ type shelf struct {
 	now     time.Time         // guarded by mu
 	away    bool              // guarded by mu
 	full    bool              // guarded by mu: takes nothing more of what is new, but writes what it has anew
+	frozen  bool              // guarded by mu: takes nothing at all, and can be read
 	reads   int               // guarded by mu
 	written map[string][]byte // guarded by mu: the last value of each key
 	onGet   func()            // guarded by mu: called once, after the next read
@@ -55,7 +57,7 @@ func (s *shelf) Get(ctx context.Context, key string) ([]byte, bool, error) {
 	away, then := s.away, s.onGet
 	s.onGet = nil
 	s.mu.Unlock()
-	if away {
+	if away || ctx.Err() != nil {
 		return nil, false, errShelf
 	}
 	v, found, err := s.Memory.Get(ctx, key)
@@ -68,7 +70,7 @@ func (s *shelf) Get(ctx context.Context, key string) ([]byte, bool, error) {
 func (s *shelf) Put(ctx context.Context, key string, value []byte, ttl time.Duration) error {
 	s.mu.Lock()
 	_, had := s.written[key]
-	if s.away || s.full && !had {
+	if s.away || s.frozen || s.full && !had || ctx.Err() != nil {
 		s.mu.Unlock()
 		return errShelf
 	}
@@ -80,7 +82,7 @@ func (s *shelf) Put(ctx context.Context, key string, value []byte, ttl time.Dura
 func (s *shelf) Delete(ctx context.Context, key string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.away {
+	if s.away || ctx.Err() != nil {
 		return errShelf
 	}
 	delete(s.written, key)
@@ -290,7 +292,57 @@ func TestAnswerIsKeptFirst(t *testing.T) {
 	}
 }
 
-// TestStoreAwayBeforeTheAnswer: nothing is fetched that could not be kept.
+// TestPersonLeaves: whoever closes the page while Nextcloud answers is
+// connected all the same.
+func TestPersonLeaves(t *testing.T) {
+	c, s := newCloud(t), newShelf()
+	r := newReplica(t, c, s)
+	c.grant(t, r.begin("ada").Login, "ada", "ada")
+	ctx, leave := context.WithCancel(t.Context())
+	c.set(func(c *cloud) {
+		c.says = func(http.ResponseWriter, *http.Request) bool { leave(); return false }
+	})
+	r.Poll(ctx, "ada", "sid-ada")
+	r.has("connected", "ada", true)
+	ctx, leave = context.WithCancel(t.Context())
+	r.Revoke(ctx, "ada")
+	if r.has("revoked", "ada", false); c.left() != 0 {
+		t.Error("the app password stays at Nextcloud")
+	}
+}
+
+// TestFlowComesBack: a replica that was late writes a flow anew that another
+// has finished.
+func TestFlowComesBack(t *testing.T) {
+	c, s := newCloud(t), newShelf()
+	r := newReplica(t, c, s)
+	p, at := r.begin("ada"), flow{"ada", "sid-ada"}
+	var late pending
+	if found, err := r.get(t.Context(), at.name(), &late); !found || err != nil {
+		t.Fatalf("the flow = %t, %v", found, err)
+	}
+	c.grant(t, p.Login, "ada", "ada")
+	r.want("granted", "ada", Connected)
+	if err := r.put(t.Context(), at.name(), late, FlowTime); err != nil {
+		t.Fatal(err)
+	}
+	r.want("come back", "ada", Connected)
+}
+
+// TestNothingIsFetchedThatCannotBeKept, for Nextcloud tells it once.
+func TestNothingIsFetchedThatCannotBeKept(t *testing.T) {
+	c, s := newCloud(t), newShelf()
+	r := newReplica(t, c, s)
+	c.grant(t, r.begin("ada").Login, "ada", "ada")
+	s.set(func(s *shelf) { s.frozen = true })
+	if p, err := r.Poll(t.Context(), "ada", "sid-ada"); !errors.Is(err, ErrUnkept) || c.calls("/index.php/login/v2/poll") != 0 {
+		t.Errorf("Poll with a store that takes nothing = %s, %v, having fetched %d times", p.State, err, c.calls("/index.php/login/v2/poll"))
+	}
+	s.set(func(s *shelf) { s.frozen = false })
+	r.want("back", "ada", Connected)
+}
+
+// TestStoreAwayBeforeTheAnswer: nobody is told that there is nothing.
 func TestStoreAwayBeforeTheAnswer(t *testing.T) {
 	c, s := newCloud(t), newShelf()
 	r := newReplica(t, c, s)
