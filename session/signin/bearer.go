@@ -1,6 +1,7 @@
 package signin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,7 @@ func (p *RelyingParty) ByToken(ctx context.Context, token session.Secret) (who s
 	case p.cfg.AccessTokens == "none":
 		return who, false, fmt.Errorf("signin.access_tokens is none: %w", session.ErrGrantDead)
 	case prov == nil:
-		return who, false, p.Ready()
+		return who, false, cmp.Or(p.Ready(), errNotYet) // it may have been found since
 	}
 	o, ok := prov.(*openID)
 	if !ok {
@@ -43,6 +44,9 @@ func (p *RelyingParty) ByToken(ctx context.Context, token session.Secret) (who s
 	who, err = p.entering(o.ofToken(ctx, token))
 	return who, false, err
 }
+
+// errNotYet: who gives access tokens was not known when one was to be judged.
+var errNotYet = errors.New("the provider was not found yet")
 
 // entering refuses who may not enter.
 func (p *RelyingParty) entering(who session.Identity, err error) (session.Identity, error) {

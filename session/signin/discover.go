@@ -167,7 +167,7 @@ func (p *RelyingParty) judgeMetadata(m *metadata) error {
 		return fmt.Errorf("discovery: the server calls itself issuer %q, signin.issuer is %q", m.Issuer, p.cfg.Issuer)
 	}
 	secure := strings.HasPrefix(m.Issuer, "https:")
-	for i, e := range []string{m.AuthURL, m.TokenURL, m.JWKSURL, m.UserInfoURL, m.EndSessionURL, m.RevocationURL} {
+	for i, e := range []string{m.AuthURL, m.TokenURL, m.JWKSURL, m.UserInfoURL, m.EndSessionURL, m.RevocationURL, m.Introspection} {
 		u, err := url.Parse(e)
 		switch {
 		case e == "" && i >= 3: // optional
