@@ -135,7 +135,9 @@ func (v *verdicts) answer(ctx context.Context, key [sha256.Size]byte, w *verdict
 		}
 		close(w.done)
 	}()
-	who, w.opens, err = question(ctx)
+	if who, w.opens, err = question(ctx); err == nil && who.Subject == "" {
+		err = errors.New("the answer names nobody")
+	}
 }
 
 // forget drops what is remembered of a credential, which Nextcloud refused
