@@ -304,7 +304,9 @@ func TestPersonLeaves(t *testing.T) {
 	})
 	r.Poll(ctx, "ada", "sid-ada")
 	r.has("connected", "ada", true)
+	leave()
 	ctx, leave = context.WithCancel(t.Context())
+	defer leave()
 	r.Revoke(ctx, "ada")
 	if r.has("revoked", "ada", false); c.left() != 0 {
 		t.Error("the app password stays at Nextcloud")
