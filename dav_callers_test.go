@@ -169,3 +169,39 @@ func TestProgramsByBearer(t *testing.T) {
 		t.Errorf("with a JWT whose session is over = %d, want 401", got)
 	}
 }
+
+// TestConnectedByLoginFlow: whoever signed in by OpenID Connect reaches their
+// files once they granted an app password, and no longer when they took it back.
+func TestConnectedByLoginFlow(t *testing.T) {
+	w := found(t, demo.Options{}, "ANTEROOM_INTEGRATIONS_WEBDAV_CREDENTIAL=user")
+	p, _ := w.testdoc("/hello")
+	files := func() (int, string) {
+		resp, body := w.ask(p, "PROPFIND", "/dav/files/testdoc/", "", "Depth: 1")
+		return resp.StatusCode, body
+	}
+	if got, body := files(); got != http.StatusForbidden || !strings.Contains(body, "nextcloud_not_connected") || !strings.Contains(body, "/auth/") {
+		t.Errorf("before connecting = %d %s, want 403 that says where to connect", got, body)
+	}
+	_, body := w.ask(p, "POST", "/auth/nextcloud/connect", "", asProgram)
+	var said struct{ State, Login string }
+	if err := json.Unmarshal([]byte(body), &said); err != nil || said.State != "pending" {
+		t.Fatalf("connect = %s", body)
+	}
+	page, err := p.Open(said.Login)
+	for err == nil && !strings.Contains(page.Body, "now be connected") {
+		page, err = p.Next(page)
+	}
+	if err != nil {
+		t.Fatalf("granting: %v", err)
+	}
+	if _, body = w.ask(p, "GET", "/auth/nextcloud/connect", "", asProgram); !strings.Contains(body, `"connected"`) {
+		t.Fatalf("after granting: %s", body)
+	}
+	if got, body := files(); got != http.StatusMultiStatus || !strings.Contains(body, "/dav/files/testdoc/Welcome.md") {
+		t.Errorf("connected = %d %s, want their files", got, body)
+	}
+	w.ask(p, "POST", "/auth/nextcloud/disconnect", "", asProgram)
+	if got, _ := files(); got != http.StatusForbidden {
+		t.Errorf("disconnected = %d, want 403", got)
+	}
+}

@@ -109,9 +109,10 @@ func (d *demonstration) config(listen string, client demo.Client) (*Config, erro
 		"NEXTCLOUD_CLIENT_SECRET=" + client.Secret,
 		"NEXTCLOUD_REDIRECT_URI=" + d.site + "/auth/callback",
 		"ANTEROOM_UPSTREAM=" + d.app,
+		"ANTEROOM_INTEGRATIONS_WEBDAV_CREDENTIAL=user",
 		"ANTEROOM_SERVER_LISTEN=" + listen,
 		"ANTEROOM_SERVER_ADMIN_LISTEN=127.0.0.1:0",
-		"ANTEROOM_TELEMETRY_LOG_LEVEL=warn",
+		"ANTEROOM_TELEMETRY_LOG_LEVEL=error",
 		"ANTEROOM_TELEMETRY_LOG_FORMAT=text",
 	}
 	cfg, faults := loadConfig("", false, sys.lookup, sys.Environ)
@@ -130,9 +131,13 @@ Anteroom is running in front of a small application.
   2. Sign in as   %s / %s   (at the pretend Nextcloud, %s)
   3. Look around  the application shows what it was told about you;
                   %s/auth/ is your account page
+  4. Your files   curl -u %s:%s -T README.md %s/dav/files/%s/
+                  or any WebDAV client; after connecting on the account page,
+                  with the session of your browser, too
 
 Ctrl-C stops everything, and nothing is kept. Below, the audit log says what
 Anteroom decides.
 
-`, d.site, demo.DefaultUser, demo.DefaultPassword, d.cloud, d.site)
+`, d.site, demo.DefaultUser, demo.DefaultPassword, d.cloud, d.site,
+		demo.DefaultUser, demo.DefaultPassword, d.site, demo.DefaultUser)
 }

@@ -53,6 +53,7 @@ type Nextcloud struct {
 	knobs    *knobs
 	pages    *pages
 	files    *files
+	flows    loginFlows
 	routes   map[string]route
 	prefixes []prefix
 }
@@ -107,6 +108,10 @@ func (n *Nextcloud) table() (map[string]route, []prefix) {
 		"/core/css/demo.css":              {serve: n.pages.file("demo.css")},
 		"/login":                          {endpoint: Login, serve: n.login},
 		"/logout":                         {endpoint: Login, serve: n.logout},
+		"/login/v2":                       {endpoint: Flow, serve: n.flowInit},
+		"/login/v2/poll":                  {endpoint: Flow, serve: n.flowPoll},
+		"/login/v2/flow":                  {endpoint: Flow, serve: n.flowPicker},
+		"/login/v2/grant":                 {endpoint: Flow, serve: n.flowGrantV2},
 		"/login/flow":                     {endpoint: Flow, serve: n.flow},
 		"/login/flow/grant":               {endpoint: Flow, serve: n.flowGrant},
 		"/apps/dashboard/":                {endpoint: Login, serve: n.home},
@@ -132,6 +137,7 @@ func (n *Nextcloud) table() (map[string]route, []prefix) {
 		exact["/apps/oidc/introspect"] = route{endpoint: Introspect, serve: n.introspect}
 	}
 	return exact, []prefix{
+		{"/login/v2/flow/", route{endpoint: Flow, serve: n.flowLanding}},
 		{"/ocs/v1.php/", route{endpoint: OCS, serve: n.ocsOther}},
 		{"/ocs/v2.php/", route{endpoint: OCS, serve: n.ocsOther}},
 		{"/remote.php/", route{endpoint: DAV, serve: n.files.serve}},

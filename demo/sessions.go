@@ -27,6 +27,7 @@ type session struct {
 	message      string // shown once above the login form
 	stateToken   string // of the built-in OAuth2's pages
 	oauthState   string
+	loginFlow    string     // the Login Flow v2 that its browser came for
 	challenge    string     // PKCE of the built-in OAuth2
 	oidc         url.Values // parameters of the last authorize that needed a login; replaced, never changed
 }
