@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"anteroom/demo"
 	"anteroom/test/person"
+	"anteroom/test/redistest"
 )
 
 // grants puts Login Flow v2 in front of the pretend Nextcloud. What is granted
@@ -349,4 +351,59 @@ func TestConnectingIsGuarded(t *testing.T) {
 	if _, page := plain.ask(doc, "GET", "/auth/", "", asBrowser); resp.StatusCode != 404 || !strings.Contains(body, "nothing_to_connect") || strings.Contains(page, connectDoor) {
 		t.Errorf("where nothing uses it: %d %s", resp.StatusCode, body)
 	}
+}
+
+// TestConnectingAtReplicas: what begins at one finishes at another, in a Redis
+// that can read none of it, and outlives them both.
+func TestConnectingAtReplicas(t *testing.T) {
+	redis := redistest.Start(t, redistest.Options{})
+	w, g := connectingTown(t, demo.Options{}, "ANTEROOM_SESSION_STORE=redis", "ANTEROOM_SESSION_REDIS_URL="+redis.URL(),
+		"ANTEROOM_SESSION_KEYS=MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
+	other := &town{T: t, cloud: w.cloud, log: &output{}, audit: &output{}}
+	addr := freeAddr(t)
+	other.site = "http://localhost" + addr[strings.LastIndex(addr, ":"):]
+	other.start(append(slices.DeleteFunc(slices.Clone(w.env), func(v string) bool { return strings.HasPrefix(v, "ANTEROOM_SERVER_LISTEN=") }), "ANTEROOM_SERVER_LISTEN="+addr))
+	host := "Host: " + strings.TrimPrefix(w.site, "http://") // browsers know one site
+	doc := w.from(demo.DefaultUser, demo.DefaultPassword, onLinux)
+	if c := w.connection(doc, "POST", connectDoor); c.State != "pending" {
+		t.Fatalf("begun: %+v", c)
+	}
+	var kept strings.Builder
+	look := func() {
+		for key := range strings.Lines(redis.CLI("keys", "*:r:*")) {
+			key = strings.TrimSpace(key)
+			kept.WriteString(key + redis.CLI("get", key))
+		}
+	}
+	look()
+	g.grant(t, demo.DefaultUser, demo.DefaultPassword)
+	if _, body := other.ask(doc, "GET", connectDoor, "", asProgram, host); !strings.Contains(body, `"state":"connected"`) {
+		t.Fatalf("finished at another replica: %s", body)
+	}
+	look()
+	files := func(w *town) int {
+		resp, _ := w.ask(doc, "PROPFIND", "/dav/files/testdoc/", "", "Depth: 0", host)
+		return resp.StatusCode
+	}
+	if a, b := files(w), files(other); a != http.StatusMultiStatus || b != http.StatusMultiStatus || other.lines("connect") != 1 || w.lines("connect") != 0 {
+		t.Errorf("files = %d and %d, want 207; audit lines:\n%s%s", a, b, w.audit, other.audit)
+	}
+	other.stop()
+	other.start(other.env)
+	if status := files(other); status != http.StatusMultiStatus {
+		t.Errorf("files after a restart = %d, want 207", status)
+	}
+	if c := w.connection(doc, "POST", disconnectDoor); c.State != "none" || c.Left || files(w) != http.StatusForbidden || files(other) != http.StatusForbidden {
+		t.Errorf("disconnected: %+v, files = %d and %d, want 403", c, files(w), files(other))
+	}
+	if n := strings.Count(kept.String(), ":r:"); n < 2 || strings.Contains(kept.String(), demo.DefaultUser) {
+		t.Errorf("%d records in Redis, want two or more that name nobody", n)
+	}
+	for _, secret := range g.secrets {
+		if strings.Contains(kept.String(), secret) {
+			t.Errorf("%.6s… is in Redis", secret)
+		}
+	}
+	other.silent(g)
+	w.silent(g)
 }
