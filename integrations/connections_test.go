@@ -299,15 +299,18 @@ func TestPersonLeaves(t *testing.T) {
 	r := newReplica(t, c, s)
 	c.grant(t, r.begin("ada").Login, "ada", "ada")
 	ctx, leave := context.WithCancel(t.Context())
+	defer leave()
 	c.set(func(c *cloud) {
 		c.says = func(http.ResponseWriter, *http.Request) bool { leave(); return false }
 	})
 	r.Poll(ctx, "ada", "sid-ada")
 	r.has("connected", "ada", true)
-	leave()
-	ctx, leave = context.WithCancel(t.Context())
-	defer leave()
-	r.Revoke(ctx, "ada")
+	again, leave2 := context.WithCancel(t.Context())
+	defer leave2()
+	c.set(func(c *cloud) {
+		c.says = func(http.ResponseWriter, *http.Request) bool { leave2(); return false }
+	})
+	r.Revoke(again, "ada")
 	if r.has("revoked", "ada", false); c.left() != 0 {
 		t.Error("the app password stays at Nextcloud")
 	}
