@@ -28,8 +28,8 @@ type Caller struct {
 }
 
 // Source is one way of knowing callers. It returns the zero Caller and nil for
-// a request that has nothing for it, an error that is ErrRefused or ErrBroken
-// otherwise. It never touches the answer.
+// a request that has nothing for it, an error that is ErrRefused, ErrBroken or
+// ErrThrottled otherwise. It never touches the answer.
 type Source interface {
 	Identify(r *http.Request) (Caller, error)
 }

@@ -51,11 +51,12 @@ type Options struct {
 // Authorization knows callers by that header: Basic (RFC 7617) or Bearer
 // (RFC 6750). It is decisive: a bad one is refused, whatever cookie came along.
 type Authorization struct {
-	o        Options
-	clients  *clients
-	verdicts *verdicts
-	attempts *attempts
-	counted  *prometheus.CounterVec
+	o         Options
+	clients   *clients
+	verdicts  *verdicts
+	addresses *attempts
+	names     *attempts
+	counted   *prometheus.CounterVec
 }
 
 // NewAuthorization makes the source. An error means that a client's hash is
@@ -68,9 +69,11 @@ func NewAuthorization(o Options) (*Authorization, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Authorization{o: o, clients: c, verdicts: newVerdicts(o.Now), attempts: newAttempts(o.Now), counted: prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "anteroom_credentials_total", Help: "Authorization headers judged, by means and outcome.",
-	}, []string{"means", "outcome"})}
+	a := &Authorization{o: o, clients: c, verdicts: newVerdicts(o.Now),
+		addresses: newAttempts(failuresAtOnce, o.Now), names: newAttempts(nameFailuresAtOnce, o.Now),
+		counted: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "anteroom_credentials_total", Help: "Authorization headers judged, by means and outcome.",
+		}, []string{"means", "outcome"})}
 	if o.Registry != nil {
 		o.Registry.MustRegister(a.counted)
 	}
@@ -172,20 +175,27 @@ func (a *Authorization) bearer(ctx context.Context, token string) (means string,
 }
 
 // verdict is what Nextcloud says to a credential, now or lately, within the
-// limit on attempts.
-func (a *Authorization) verdict(ctx context.Context, c session.Credential, question func(context.Context) (session.Identity, bool, error)) (*session.Identity, bool, error) {
-	address := addressOf(ctx)
-	took := false
-	allowed := func() error {
-		err := a.attempts.allowed(address)
-		took = err == nil
-		return err
+// limits on attempts.
+func (a *Authorization) verdict(ctx context.Context, c session.Credential, question func(context.Context) (session.Identity, bool, error)) (who *session.Identity, opens bool, err error) {
+	var owed []func(failed bool)
+	defer func() { // also if the question panics
+		for _, end := range owed {
+			end(errors.Is(err, ErrRefused))
+		}
+	}()
+	try := func(in *attempts, key string) error {
+		if !in.begin(key) {
+			return ErrThrottled
+		}
+		owed = append(owed, func(failed bool) { in.end(key, failed) })
+		return nil
 	}
-	who, opens, err := a.verdicts.ask(ctx, c, allowed, question)
-	if took && !errors.Is(err, ErrRefused) {
-		a.attempts.back(address)
-	}
-	return who, opens, err
+	return a.verdicts.ask(ctx, c, func() error {
+		if err := try(a.addresses, networkOf(addressOf(ctx))); err != nil || c.User == "" {
+			return err
+		}
+		return try(a.names, nameKey(c.User))
+	}, question)
 }
 
 // Forget is told of a credential that was good and that Nextcloud refuses now.

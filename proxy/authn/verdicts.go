@@ -69,8 +69,9 @@ func (v *verdicts) ask(ctx context.Context, c session.Credential, allowed func()
 	if err != nil {
 		return nil, false, err
 	}
-	if mine {
-		v.answer(ctx, key, w, question)
+	if mine { // also for one who left: what was asked counts
+		v.answer(ctx, w, question)
+		return w.who, w.opens, w.err
 	}
 	select {
 	case <-w.done:
@@ -116,7 +117,7 @@ func (v *verdicts) find(key [sha256.Size]byte, allowed func() error) (mine bool,
 
 // answer has a question answered. It goes on if the one who asked leaves:
 // others may be waiting.
-func (v *verdicts) answer(ctx context.Context, key [sha256.Size]byte, w *verdict, question func(context.Context) (session.Identity, bool, error)) {
+func (v *verdicts) answer(ctx context.Context, w *verdict, question func(context.Context) (session.Identity, bool, error)) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTime)
 	defer cancel()
 	err := errors.New("no answer")
