@@ -1,8 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+
+	"go.yaml.in/yaml/v3"
 
 	"anteroom/proxy/authn"
 )
@@ -11,10 +15,18 @@ import (
 // configuration has its hash.
 func clients(_ context.Context, args []string, sys system) error {
 	if len(args) == 0 || args[0] != "new" {
-		fmt.Fprint(sys.Err, "anteroom clients new NAME    a random secret for a program that calls in, and its lines for the configuration\n")
+		fmt.Fprint(sys.Err, "anteroom clients new NAME [--group GROUP]...    a random secret for a program that calls in, and its lines for the configuration\n")
 		return errSaid
 	}
 	fs, _ := flags("clients new NAME", "make a secret for a program that calls in, and print it with its lines for the configuration", sys)
+	var groups []string
+	fs.Func("group", "a `GROUP` it counts as a member of, in allow lists; may be said several times", func(g string) error {
+		if g == "" {
+			return errors.New("is empty")
+		}
+		groups = append(groups, g)
+		return nil
+	})
 	args = args[1:]
 	name := ""
 	if len(args) > 0 && !isHelp(args[0]) {
@@ -27,8 +39,29 @@ func clients(_ context.Context, args []string, sys system) error {
 		return fmt.Errorf("the name %s", problem)
 	}
 	secret, hash := authn.NewSecret()
+	lines, err := clientLines(name, hash, groups)
+	if err != nil {
+		return err
+	}
 	fmt.Fprintf(sys.Err, "The secret of %s, which is not shown again; it comes with Basic, as the password of the user %s:\n", name, name)
 	fmt.Fprintln(sys.Out, secret.Reveal())
-	fmt.Fprintf(sys.Err, "\nFor the configuration:\n\nclients:\n  - name: %s\n    secret_hash: %s\n", name, hash)
+	fmt.Fprintf(sys.Err, "\nFor the configuration:\n\n%s", lines)
 	return nil
+}
+
+// clientLines is a client as the configuration says it, quoted where YAML would
+// read something else.
+func clientLines(name, hash string, groups []string) (string, error) {
+	type client struct {
+		Name   string   `yaml:"name"`
+		Hash   string   `yaml:"secret_hash"`
+		Groups []string `yaml:"groups,omitempty,flow"`
+	}
+	var b bytes.Buffer
+	e := yaml.NewEncoder(&b)
+	e.SetIndent(2)
+	if err := e.Encode(map[string][]client{"clients": {{name, hash, groups}}}); err != nil {
+		return "", fmt.Errorf("writing the configuration's lines: %w", err)
+	}
+	return b.String(), nil
 }

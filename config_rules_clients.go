@@ -1,9 +1,11 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"anteroom/proxy/authn"
 	"anteroom/session"
@@ -46,6 +48,8 @@ func clientNameProblem(name string) string {
 	switch {
 	case name == "":
 		return "is not set; a client is known by its name"
+	case len(name) > authn.MaxName || !utf8.ValidString(name):
+		return fmt.Sprintf("is not UTF-8 of %d bytes at most", authn.MaxName)
 	case strings.ContainsFunc(name, func(r rune) bool { return r == ':' || unicode.IsControl(r) || unicode.IsSpace(r) }):
 		return "is " + quoted(name) + "; write it without colons and white space"
 	}

@@ -81,7 +81,8 @@ func NewAuthorization(o Options) (*Authorization, error) {
 }
 
 const (
-	maxUser   = 255
+	// MaxName bounds the name of Basic, in bytes.
+	MaxName   = 255
 	maxSecret = 4096
 )
 
@@ -206,7 +207,7 @@ const maxBearer = 16 << 10
 
 // parseBasic reads the credentials of RFC 7617 §2, in UTF-8.
 func parseBasic(encoded string) (user, password string, err error) {
-	if len(encoded) > 2*(maxUser+maxSecret) {
+	if len(encoded) > 2*(MaxName+maxSecret) {
 		return "", "", fmt.Errorf("%w: too long", ErrRefused)
 	}
 	b, err := base64.StdEncoding.DecodeString(encoded)
@@ -217,7 +218,7 @@ func parseBasic(encoded string) (user, password string, err error) {
 	bad := func(s string, most int) bool {
 		return s == "" || len(s) > most || !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl)
 	}
-	if !ok || bad(user, maxUser) || bad(password, maxSecret) {
+	if !ok || bad(user, MaxName) || bad(password, maxSecret) {
 		return "", "", fmt.Errorf("%w: not a name and a secret", ErrRefused)
 	}
 	return user, password, nil
