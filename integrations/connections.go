@@ -125,23 +125,20 @@ func (c *Connections) Revoke(ctx context.Context, subject string) (was Connectio
 	return r.shown(), left, err
 }
 
-// Forget is told that Nextcloud refuses the credential that Of gave for a
-// person. A newer one, granted meanwhile, stays.
-func (c *Connections) Forget(ctx context.Context, subject string) {
+// Forget is told of a credential that Of gave for a person and that Nextcloud
+// refuses. Another one, granted meanwhile, stays.
+func (c *Connections) Forget(ctx context.Context, subject string, refused session.Credential) {
 	ctx = context.WithoutCancel(ctx)
-	given, ok := c.recall(subject)
-	if !ok {
-		return
-	}
 	r, found, err := c.load(ctx, subject)
-	if err == nil && found && r.ID == given.ID {
+	dead := found && r.credential() == refused
+	if err == nil && dead {
 		err = c.end(ctx, r)
 	}
 	c.drop(subject)
 	switch {
 	case err != nil:
 		c.o.Log.Warn("a dead app password is not forgotten yet", "sub", subject, "error", err)
-	case found && r.ID == given.ID:
+	case dead:
 		c.o.Log.Info("nextcloud refuses an app password that was granted: forgotten", "sub", subject)
 		if c.o.Dead != nil {
 			c.o.Dead(subject)

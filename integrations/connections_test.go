@@ -520,27 +520,39 @@ func TestRevoke(t *testing.T) {
 func TestForget(t *testing.T) {
 	c, s := newCloud(t), newShelf()
 	a, b := newReplica(t, c, s), newReplica(t, c, s)
-	a.Forget(t.Context(), "ada")
+	a.Forget(t.Context(), "ada", session.Credential{User: "ada", Secret: "never granted"})
 	a.connected(c, "ada")
 	b.has("elsewhere", "ada", true)
+	first := a.gives("ada")
 	gone, cancel := context.WithCancel(t.Context())
 	cancel() // whoever found out is gone
-	a.Forget(gone, "ada")
+	a.Forget(gone, "ada", first)
 	a.has("forgotten", "ada", false)
 	if len(a.dead) != 1 || a.dead[0] != "ada" {
 		t.Errorf("told of %v, want ada", a.dead)
 	}
 	a.connected(c, "ada")
-	b.Forget(t.Context(), "ada") // the older one, which b still has
+	b.Forget(t.Context(), "ada", first)
 	if a.has("a newer one", "ada", true) != b.has("a newer one", "ada", true) || len(b.dead) != 0 {
 		t.Errorf("a newer connection was forgotten for an older one's sake: %v", b.dead)
 	}
+	second := a.gives("ada")
 	s.set(func(s *shelf) { s.away = true })
-	a.Forget(t.Context(), "ada")
+	a.Forget(t.Context(), "ada", second)
 	s.set(func(s *shelf) { s.away = false })
 	a.has("not forgotten while the store is away", "ada", true)
-	a.Forget(t.Context(), "ada")
+	a.Forget(t.Context(), "ada", second)
 	a.has("forgotten", "ada", false)
+}
+
+// gives is the credential of somebody who is connected.
+func (r *replica) gives(subject string) session.Credential {
+	r.t.Helper()
+	cred, ok, err := r.Of(r.t.Context(), subject)
+	if err != nil || !ok {
+		r.t.Fatalf("Of(%s) = %v, %v, want a credential", subject, ok, err)
+	}
+	return cred
 }
 
 // TestHotPath: the store is read once in half a minute, by one for all.
@@ -630,7 +642,7 @@ func TestUse(t *testing.T) {
 func TestEndDuringUse(t *testing.T) {
 	for name, end := range map[string]func(*replica){
 		"revoked":   func(r *replica) { r.Revoke(r.t.Context(), "ada") },
-		"forgotten": func(r *replica) { r.Forget(r.t.Context(), "ada") },
+		"forgotten": func(r *replica) { r.Forget(r.t.Context(), "ada", r.gives("ada")) },
 	} {
 		c, s := newCloud(t), newShelf()
 		a, b := newReplica(t, c, s), newReplica(t, c, s)

@@ -12,7 +12,7 @@ import (
 // told of one that Nextcloud refuses.
 type Connections interface {
 	Of(ctx context.Context, subject string) (session.Credential, bool, error)
-	Forget(ctx context.Context, subject string)
+	Forget(ctx context.Context, subject string, refused session.Credential)
 }
 
 // means is by what a request goes to the server.
@@ -64,7 +64,7 @@ func (s *Service) unauthorized(ctx context.Context, x *call) *Refusal {
 		}
 		return &Refusal{Status: http.StatusUnauthorized, Reason: reasonOwn, Text: "Nextcloud refuses these credentials.", Challenge: true}
 	case byConnection:
-		s.o.Connections.Forget(ctx, x.c.Who.Subject)
+		s.o.Connections.Forget(ctx, x.c.Who.Subject, x.cred)
 		return s.notConnected()
 	}
 	return &Refusal{Status: http.StatusBadGateway, Reason: reasonToken, Text: "Nextcloud no longer accepts your sign-in. Sign in again at " + s.o.Public + "/auth/login"}

@@ -98,6 +98,6 @@ func (g *grants) Of(_ context.Context, subject string) (session.Credential, bool
 	return c, ok, g.err
 }
 
-func (g *grants) Forget(_ context.Context, subject string) {
+func (g *grants) Forget(_ context.Context, subject string, _ session.Credential) {
 	g.forgotten = append(g.forgotten, subject)
 }
