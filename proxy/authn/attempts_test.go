@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"anteroom/session"
 )
@@ -233,6 +236,37 @@ func TestAttemptsAreBounded(t *testing.T) {
 	if a.begin("worst") {
 		t.Error("a flood of others had the worst forgotten")
 	}
+}
+
+// TestCounted: every verdict is counted once, by labels from this list alone.
+func TestCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, reg := &cloud{}, prometheus.NewRegistry()
+		secret, hash := NewSecret()
+		a := source(t, c, Options{Clients: []Client{{Name: "indexer", SecretHash: hash}}, Assertions: issued{}, Registry: reg})
+		for _, values := range [][]string{nil, {basic("indexer", secret.Reveal())}, {basic("ada", "good")}, {basic("ada", "bad")}, {"Bearer good"},
+			{"Bearer ours.good"}, {"Bearer ours.bad"}, {"Digest canary"}, {"Bearer good", "Bearer good"}} {
+			a.Identify(request(values...))
+		}
+		c.away.Store(true)
+		a.Identify(request(basic("bob", "canary")))
+		c.away.Store(false)
+		tried(t, a, c, 12, func(i int) *http.Request { return request(basic("ada", fmt.Sprint("canary", i))) })
+		got := map[string]float64{}
+		families, err := reg.Gather()
+		if err != nil || len(families) != 1 {
+			t.Fatalf("Gather = %v, %v", families, err)
+		}
+		for _, m := range families[0].Metric {
+			got[m.Label[0].GetValue()+" "+m.Label[1].GetValue()] = m.Counter.GetValue()
+		}
+		// Of the thirteen wrong passwords ten are tried.
+		want := map[string]float64{"client good": 1, "password good": 1, "password refused": 10, "password broken": 1, "password throttled": 3,
+			"token good": 1, "assertion good": 1, "assertion refused": 1, "none refused": 2}
+		if !maps.Equal(got, want) {
+			t.Errorf("counted %v, want %v", got, want)
+		}
+	})
 }
 
 // people knows everybody whose password is "good".
