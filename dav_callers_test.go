@@ -3,9 +3,15 @@ package main
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"anteroom/demo"
 	"anteroom/proxy/authn"
@@ -167,6 +173,35 @@ func TestProgramsByBearer(t *testing.T) {
 	w.ask(p, "POST", "/auth/logout", "", "Sec-Fetch-Site: same-origin")
 	if got := ask(jwt); got != http.StatusUnauthorized {
 		t.Errorf("with a JWT whose session is over = %d, want 401", got)
+	}
+}
+
+// TestTransferEndsWithItsSession: an upload on a person's behalf, by a JWT, is
+// cut off when their session ends, and leaves nothing.
+func TestTransferEndsWithItsSession(t *testing.T) {
+	w := ownFiles(t)
+	p, _ := w.testdoc("/hello")
+	_, body := w.ask(p, "POST", "/auth/token", "")
+	host := strings.TrimPrefix(w.site, "http://")
+	conn, err := net.Dial("tcp", host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "PUT /dav/files/testdoc/half.bin HTTP/1.1\r\nHost: %s\r\nContent-Length: 1048576\r\nAuthorization: Bearer %s\r\n\r\n", host, w.tokenIn(body))
+	if _, err := conn.Write(make([]byte, 1<<19)); err != nil {
+		t.Fatal(err)
+	}
+	w.await("under way", func() bool { return w.cloud.Calls(demo.DAV) > 0 })
+	w.ask(p, "POST", "/auth/logout", "", "Sec-Fetch-Site: same-origin")
+	conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	said, err := io.ReadAll(conn)
+	if errors.Is(err, os.ErrDeadlineExceeded) || strings.HasPrefix(string(said), "HTTP/1.1 2") {
+		t.Errorf("the upload goes on although its session ended: %q, %v", said, err)
+	}
+	p, _ = w.testdoc("/hello")
+	if resp, _ := w.ask(p, "GET", "/dav/files/testdoc/half.bin", ""); resp.StatusCode != http.StatusNotFound {
+		t.Errorf("GET of the half upload = %d, want 404", resp.StatusCode)
 	}
 }
 

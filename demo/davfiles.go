@@ -47,9 +47,15 @@ func (h *home) serve(w http.ResponseWriter, r *http.Request, mount string) {
 		if !h.mayPut(w, r, name, info) {
 			return
 		}
-		if r.ContentLength < 0 {
-			r.Body = http.NoBody // a chunked body reaches PHP empty, and is stored so
+		body, err := io.ReadAll(r.Body)
+		if err != nil { // what is there is kept until all of it has come
+			davError(w, http.StatusBadRequest, `Sabre\DAV\Exception\BadRequest`, fmt.Sprintf("Expected filesize of %d bytes but read %d", r.ContentLength, len(body)))
+			return
 		}
+		if r.ContentLength < 0 {
+			body = nil // a chunked body reaches PHP empty, and is stored so
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
 	case "COPY", "MOVE":
 		if !h.mayCopy(w, r, mount) {
 			return

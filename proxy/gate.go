@@ -146,10 +146,13 @@ func (s *Server) gate(x *exchange, d *door) error {
 		}
 		return err
 	}
-	if caller.Session == nil {
-		return d.answer(x, caller.Who)
+	switch {
+	case caller.Session != nil:
+		return s.answerSession(x, d, caller)
+	case caller.Within != nil:
+		return s.answerWithin(x, d, caller.Who, caller.Within)
 	}
-	return s.answerSession(x, d, caller)
+	return d.answer(x, caller.Who)
 }
 
 // sameSite refuses what another site makes a browser do here: WebSockets from
@@ -206,8 +209,7 @@ const attemptsWait = 30 * time.Second
 // asks no further it is context.Canceled, like a client that left.
 var errSessionOver = fmt.Errorf("%w: %w", context.Canceled, session.ErrOver)
 
-// answerSession answers within a session: the answer ends when the session
-// does, however long it would have gone on; a WebSocket is told why.
+// answerSession answers a caller who came with a session, which is in use then.
 func (s *Server) answerSession(x *exchange, d *door, caller authn.Caller) error {
 	room := session.AnyCookies
 	if x.dialect != nil {
@@ -215,12 +217,18 @@ func (s *Server) answerSession(x *exchange, d *door, caller authn.Caller) error 
 	}
 	s.o.Sessions.Touch(x, x.r, caller.Session, room)
 	x.session = caller.Session
+	return s.answerWithin(x, d, caller.Who, caller.Session)
+}
+
+// answerWithin answers within a session: the answer ends when the session
+// does, however long it would have gone on; a WebSocket is told why.
+func (s *Server) answerWithin(x *exchange, d *door, who *session.Identity, within *session.Session) error {
 	if d.forward == nil && !d.streams {
-		return d.answer(x, caller.Who)
+		return d.answer(x, who)
 	}
 	ctx, cancel := context.WithCancelCause(x.r.Context())
 	defer cancel(nil)
-	defer caller.Session.Attach(func() { cancel(errSessionOver) })()
+	defer within.Attach(func() { cancel(errSessionOver) })()
 	x.r = x.r.WithContext(ctx)
-	return d.answer(x, caller.Who)
+	return d.answer(x, who)
 }

@@ -26,9 +26,7 @@ func (t *ownTokens) Verify(ctx context.Context, token string) (authn.Caller, err
 	}
 	who, s, err := t.o.Sessions.Find(ctx, said.Subject, said.SessionID)
 	switch {
-	case errors.Is(err, session.ErrNoList): // ending a session is known to one process there, and this is another
-		return authn.Caller{Who: &said}, nil
-	case errors.Is(err, session.ErrNone):
+	case errors.Is(err, session.ErrNone), errors.Is(err, session.ErrNoList): // with nobody to ask, what is not known here is over
 		return authn.Caller{}, err
 	case err != nil:
 		return authn.Caller{}, fmt.Errorf("%w: %w", authn.ErrBroken, err)
@@ -37,5 +35,5 @@ func (t *ownTokens) Verify(ctx context.Context, token string) (authn.Caller, err
 	}
 	now := *who
 	now.Method = session.ByAssertion
-	return authn.Caller{Who: &now, Own: sessionCredential(s)}, nil
+	return authn.Caller{Who: &now, Within: s, Own: sessionCredential(s)}, nil
 }

@@ -229,7 +229,7 @@ var reasonText = map[string]string{
 	reasonAudience:    "No route that you may use has that audience.",
 	reasonGone:        "The request or its session ended meanwhile.",
 	reasonInternal:    "Something went wrong here.",
-	reasonAttempts:    "Too many credentials from this address were refused. Wait a little.",
+	reasonAttempts:    "Too many credentials from this address, or for this name, were refused. Wait a little.",
 	reasonUntrusted:   "Only a front proxy that is trusted may ask this.",
 	reasonDisguised:   "A header of the request could be taken for the word of this server.",
 	reasonOwnURL:      "This address is Anteroom's own; the front proxy must send it there without asking.",

@@ -10,7 +10,7 @@ import (
 // nil where this process has only heard of the session: what a shared store
 // keeps opens by the cookie alone, and its list says who, but neither groups
 // nor tokens. ErrNone means that it is over or another person's; ErrNoList that
-// a store without a list cannot tell; ErrUnavailable that nobody can at the
+// this process does not know it, and a store without a list cannot tell; ErrUnavailable that nobody can at the
 // moment. It does not count as a use of the session.
 func (m *Manager) Find(ctx context.Context, subject, id string) (who *Identity, s *Session, err error) {
 	if l := m.byID(id); l != nil {

@@ -19,11 +19,14 @@ var (
 )
 
 // Caller is who makes a request. Session is nil for those known without one.
+// Within is the session that an answer to them must not outlast, where they did
+// not bring it themselves: it is not in use by that, and sets no cookie.
 // Own is the Nextcloud credential that the request itself carried, zero if it
 // carried none: it may be used for nobody else.
 type Caller struct {
 	Who     *session.Identity
 	Session *session.Session
+	Within  *session.Session
 	Own     session.Credential
 }
 

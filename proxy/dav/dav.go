@@ -10,6 +10,7 @@
 package dav
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log"
@@ -151,6 +152,7 @@ func callOf(r *http.Request) *call { return r.Context().Value(callKey{}).(*call)
 // *Refusal. An answer that breaks off is cut off, by panicking with
 // http.ErrAbortHandler.
 func (s *Service) Serve(w http.ResponseWriter, r *http.Request, c *Call) error {
+	defer cutOff(w, r)()
 	x := &call{s: s, c: c, r: r.WithContext(r.Context())} // a copy: its header is changed
 	if no := s.prepare(w, x); no != nil {
 		s.metrics.refused.WithLabelValues(no.Reason).Inc()
@@ -175,10 +177,30 @@ func (s *Service) Serve(w http.ResponseWriter, r *http.Request, c *Call) error {
 	return s.failed(x.err)
 }
 
+// cutOff has whoever reads from the client or writes to it stop when the
+// request's context ends: a client that sends nothing and reads nothing would
+// hold an answer up for ever. Call what it returns before the request is over.
+func cutOff(w http.ResponseWriter, r *http.Request) (over func()) {
+	ran := make(chan struct{})
+	stop := context.AfterFunc(r.Context(), func() {
+		defer close(ran)
+		_ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0))
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Unix(1, 0))
+	})
+	return func() {
+		if !stop() {
+			<-ran
+		}
+	}
+}
+
 // leave is done with a body, of which the client may still have some to send:
 // a little is read away, for not too long. net/http would do that only when
 // nobody serves the request any more, and trip over its own reading ahead.
 func leave(w http.ResponseWriter, r *http.Request) {
+	if r.Context().Err() != nil {
+		return
+	}
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(shortWait))
 	r.Body.Close()
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})

@@ -128,6 +128,7 @@ func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, who *session
 		// Without it, net/http reads the rest of the client's body away as the
 		// answer begins, and the application would miss it (HTTP/1.1 only).
 		_ = http.NewResponseController(w).EnableFullDuplex()
+		c.whenOver(func() { _ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0)) }) // a client that sends no more would hold it up
 	}
 	defer c.done()
 	f.proxy.ServeHTTP(c, r.WithContext(context.WithValue(r.Context(), callKey{}, c)))
