@@ -23,6 +23,7 @@ type site struct {
 	Redirect string // the redirect URI
 	Listen   string // 127.0.0.1:port
 	Admin    string // origin of the admin listener
+	fast     bool   // without the race detector, where speed or memory is judged
 	*process        // nil until started
 }
 
@@ -63,7 +64,11 @@ func (s *site) launch(t *testing.T, cfg settings) {
 	}
 	maps.Copy(env, storeEnv)
 	maps.Copy(env, cfg.env)
-	c := command{dir: t.TempDir(), argv: []string{absolute(t, binaries+"/anteroom")}}
+	program := binaries + "/anteroom"
+	if s.fast {
+		program += "-plain"
+	}
+	c := command{dir: t.TempDir(), argv: []string{absolute(t, program)}}
 	for k, v := range env {
 		c.env = append(c.env, k+"="+v)
 	}
