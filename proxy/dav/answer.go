@@ -126,6 +126,12 @@ func (o *outward) location(value string) (string, bool) {
 		return "", false
 	}
 	out, ok, _ := o.replace(nil, []byte(value))
+	path := strings.TrimPrefix(string(out), string(o.public))
+	path, _, _ = strings.Cut(path, "?")
+	path, _, _ = strings.Cut(path, "#")
+	if _, _, err := cleanPath(path); err != nil { // it would lead out again
+		return "", false
+	}
 	return string(out), ok
 }
 

@@ -39,6 +39,7 @@ func TestPrincipalsAside(t *testing.T) {
 			heard                    string
 		}{
 			{"PROPFIND", "/calendar/~/principals/users/svc/", "", 207, "/remote.php/dav/principals/users/svc/"},
+			{"REPORT", "/calendar/~/principals/users/svc/", "", 403, ""},
 			{"PROPPATCH", "/calendar/~/principals/users/svc/", "", 403, ""},
 			{"DELETE", "/calendar/~/principals", "", 403, ""},
 			{"COPY", "/calendar/svc/x", "/calendar/~/principals/x", 403, ""},

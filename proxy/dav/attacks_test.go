@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"anteroom/integrations"
 )
 
 // TestAttacks is the table of what must not reach the server, or not there.
@@ -57,6 +59,12 @@ func TestAttacks(t *testing.T) {
 		{"destination that is only read", "COPY", "/dav/files/svc/Shared/a", "", []string{"Destination: /contacts/x"}, 403},
 		{"destination in a condition", "PUT", "/dav/files/svc/Shared/a", "x", []string{`If: </dav/files/admin/a> (["e"])`}, 403},
 		{"condition on another host", "PUT", "/dav/files/svc/Shared/a", "x", []string{`If: <http://evil.example.com/dav/files/svc/Shared/a> (["e"])`}, 502},
+		{"an empty condition", "PUT", "/dav/files/svc/Shared/a", "x", []string{`If: ()`}, 400},
+		{"a condition that is none", "PUT", "/dav/files/svc/Shared/a", "x", []string{`If: (x)`}, 400},
+		{"nothing negated", "PUT", "/dav/files/svc/Shared/a", "x", []string{`If: (Not)`}, 400},
+		{"an open bracket", "PUT", "/dav/files/svc/Shared/a", "x", []string{`If: ([)`}, 400},
+		{"a tag hidden in a list", "PUT", "/dav/files/svc/Shared/a", "x", []string{`If: ( </remote.php/dav/files/admin/a> (["e"])`}, 400},
+		{"a tag without a list", "PUT", "/dav/files/svc/Shared/a", "x", []string{`If: </dav/files/svc/Shared/a>`}, 400},
 		{"condition that does not end", "PUT", "/dav/files/svc/Shared/a", "x", []string{`If: </dav/files/svc/Shared/a> (["e"`}, 400},
 		{"all uploads", "PROPFIND", "/dav/uploads/svc/", "", nil, 403},
 		{"another's upload", "PUT", "/dav/uploads/admin/1/1", "x", nil, 403},
@@ -74,6 +82,20 @@ func TestAttacks(t *testing.T) {
 		{"href with references", "REPORT", "/dav/files/svc/Shared/", inBody("/dav/files/&#97;dmin/a"), nil, 403},
 		{"href with a comment", "REPORT", "/dav/files/svc/Shared/", inBody("/dav/fi<!-- -->les/admin/a"), nil, 403},
 		{"href with escapes", "REPORT", "/dav/files/svc/Shared/", inBody("/dav/files/%61dmin/a"), nil, 403},
+		{"href with an element before", "REPORT", "/dav/files/svc/Shared/", inBody("<d:x/>/dav/files/admin/a"), nil, 400},
+		{"href with an element after", "REPORT", "/dav/files/svc/Shared/", inBody("/remote.php/dav/files/admin/a<d:x/>"), nil, 400},
+		{"href within an element of an href", "REPORT", "/dav/files/svc/Shared/", inBody("/dav/files/<d:x>admin</d:x>/a"), nil, 400},
+		{"href within an href", "REPORT", "/dav/files/svc/Shared/", inBody("<d:href>/dav/files/admin/a</d:href>"), nil, 403},
+		{"href within a source", "REPORT", "/dav/files/svc/Shared/", `<d:x` + xmlns + ` xmlns:cs="http://calendarserver.org/ns/"><cs:source><d:href>/remote.php/dav/files/admin/a</d:href></cs:source></d:x>`, nil, 403},
+		{"another scheme", "REPORT", "/dav/files/svc/Shared/", inBody("x://y/remote.php/dav/files/admin/a"), nil, 502},
+		{"another scheme of ours", "REPORT", "/dav/files/svc/Shared/", inBody("webdav://voice.example.com/dav/files/admin/a"), nil, 502},
+		{"a scheme and a relative path", "REPORT", "/dav/files/svc/Shared/", inBody("http:remote.php/dav/files/admin/a"), nil, 400},
+		{"mail to a path", "REPORT", "/dav/files/svc/Shared/", inBody("mailto://y/remote.php/dav/files/admin/a"), nil, 502},
+		{"mail to a path without host", "REPORT", "/dav/files/svc/Shared/", inBody("mailto:/remote.php/dav/files/admin/a"), nil, 400},
+		{"mail to a URL", "REPORT", "/dav/files/svc/Shared/", inBody("mailto:x://y/remote.php/dav/files/admin/a"), nil, 400},
+		{"a search for people", "REPORT", "/dav/files/svc/Shared/", `<d:principal-property-search` + xmlns + `/>`, nil, 403},
+		{"an attribute twice", "REPORT", "/dav/files/svc/Shared/", `<d:x` + xmlns + ` xmlns:d="x"/>`, nil, 400},
+		{"very many attributes", "REPORT", "/dav/files/svc/Shared/", `<d:x` + xmlns + strings.Repeat(` a="b"`, 100) + `/>`, nil, 400},
 		{"search elsewhere", "SEARCH", "/dav/files/svc/Shared/", inBody("/files/admin"), nil, 403},
 		{"search everywhere", "SEARCH", "/dav/", inBody("/files/svc/Shared"), nil, 403},
 
@@ -89,6 +111,9 @@ func TestAttacks(t *testing.T) {
 		{"another encoding by header", "PROPFIND", "/dav/files/svc/Shared/", `<d:propfind` + xmlns + `/>`, []string{`Content-Type: text/xml; charset="utf-16"`}, 415},
 		{"compressed", "PROPFIND", "/dav/files/svc/Shared/", "\x1f\x8b", []string{"Content-Encoding: gzip"}, 415},
 		{"a processing instruction", "PROPFIND", "/dav/files/svc/Shared/", `<d:propfind` + xmlns + `><?php x ?></d:propfind>`, nil, 400},
+		{"compressed, said second", "PROPFIND", "/dav/files/svc/Shared/", `<d:propfind` + xmlns + `/>`, []string{"Content-Encoding: identity", "Content-Encoding: gzip"}, 415},
+		{"two types", "POST", "/dav/files/svc/Shared/", `<!DOCTYPE x><x/>`, []string{"Content-Type: text/plain", "Content-Type: text/xml"}, 415},
+		{"XML by another name", "POST", "/dav/files/svc/Shared/", `<!DOCTYPE x><x/>`, []string{"Content-Type: text/plain; a=application/xml"}, 400},
 		{"too large", "PROPFIND", "/dav/files/svc/Shared/", strings.Repeat(" ", maxXML+1), nil, 413},
 
 		{"change what is only read", "PUT", "/contacts/users/svc/x.vcf", "x", nil, 403},
@@ -134,5 +159,35 @@ func TestAttacks(t *testing.T) {
 		if resp, body := f.ask(t, ok.method, ok.uri, ok.body, headers...); resp.StatusCode != http.StatusCreated {
 			t.Errorf("%s %s = %d %s, want it to pass", ok.method, ok.uri, resp.StatusCode, body)
 		}
+	}
+}
+
+// TestOtherServices: without a scope, what the service account opens still ends
+// where the mounts do that let the caller in.
+func TestOtherServices(t *testing.T) {
+	u := newUpstream(t, created)
+	cfg := services(u.URL)
+	cfg.WebDAV.Mount, cfg.CardDAV.Allow.Users = integrations.NoMount, []string{"somebody"}
+	f := newFront(t, cfg, nil)
+	ask := func(method, href string) int {
+		t.Helper()
+		resp, _ := f.ask(t, method, "/calendar/svc/personal/", `<d:x xmlns:d="DAV:"><d:href>`+href+`</d:href></d:x>`)
+		return resp.StatusCode
+	}
+	for _, href := range []string{
+		"/remote.php/dav/addressbooks/svc/staff/x.vcf", "/contacts/svc/staff/x.vcf", "/remote.php/dav/files/svc/x", "http://elsewhere/remote.php/dav/files/svc/x",
+		"x://y/remote.php/dav/files/svc/x", "/remote.php/dav/calendarsx/y", "/somewhere",
+	} {
+		if got := ask("REPORT", href); got != http.StatusForbidden {
+			t.Errorf("REPORT that names %s = %d, want 403", href, got)
+		}
+	}
+	for _, href := range []string{"/calendar/svc/personal/x.ics", "x.ics", "/remote.php/dav/calendars/svc/personal/x.ics", "mailto:x@example.com"} {
+		if got := ask("REPORT", href); got != http.StatusCreated {
+			t.Errorf("REPORT that names %s = %d, want it to pass", href, got)
+		}
+	}
+	if got := ask("PROPPATCH", "http://elsewhere.example.com/"); got != http.StatusCreated {
+		t.Errorf("PROPPATCH with a foreign URL as a value = %d, want it to pass", got)
 	}
 }

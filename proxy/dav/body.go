@@ -31,8 +31,8 @@ func carriesXML(r *http.Request) bool {
 	case http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPatch:
 		return false
 	case http.MethodPost: // to an outbox it is a calendar, to a calendar it is how to share it
-		t, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
-		return isXML(t) || t == ""
+		t := strings.ToLower(strings.Join(r.Header["Content-Type"], " "))
+		return t == "" || strings.Contains(t, "xml") // as loosely as servers look
 	}
 	return true
 }
@@ -52,7 +52,12 @@ func (in *inward) readXML(r *http.Request) ([]byte, error) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil, nil
 	}
-	if e := r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+	for _, e := range r.Header["Content-Encoding"] {
+		if !strings.EqualFold(e, "identity") {
+			return nil, errEncoding
+		}
+	}
+	if len(r.Header["Content-Type"]) > 1 {
 		return nil, errEncoding
 	}
 	t, params, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
@@ -76,7 +81,7 @@ func (in *inward) readXML(r *http.Request) ([]byte, error) {
 	if r.Method == "LOCK" { // its href is what the owner calls themselves
 		replace = func(out, _ []byte) ([]byte, bool, error) { return out, false, nil }
 	}
-	x := rewriter{replace: func(out, text []byte) ([]byte, bool, error) {
+	x := rewriter{everywhere: !in.sets, replace: func(out, text []byte) ([]byte, bool, error) {
 		seen = append(seen, string(unescapeXML(text)))
 		return replace(out, text)
 	}}
@@ -84,19 +89,19 @@ func (in *inward) readXML(r *http.Request) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return mapped, sound(body, seen)
+	s := &scan{everywhere: !in.sets, scoped: in.entry.scope != nil}
+	return mapped, s.sound(body, seen)
 }
 
 // sound checks a document with another parser than the one that maps it: it
 // has to be well-formed and in UTF-8, without a document type, within bounds;
 // and both have to find the same hrefs, or somebody is being misled.
-func sound(body []byte, seen []string) error {
+func (s *scan) sound(body []byte, seen []string) error {
 	if wide(body) {
 		return errEncoding
 	}
 	d := xml.NewDecoder(bytes.NewReader(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))))
 	d.CharsetReader = func(string, io.Reader) (io.Reader, error) { return nil, errEncoding }
-	s := &scan{}
 	for {
 		token, err := d.Token()
 		switch {
@@ -114,93 +119,4 @@ func sound(body []byte, seen []string) error {
 			return err
 		}
 	}
-}
-
-// scan goes through a document's tokens.
-type scan struct {
-	root  bool
-	open  []xml.Name
-	href  *strings.Builder // text of the href we are in
-	plain bool             // it has no elements within
-	hrefs []string
-}
-
-func (s *scan) take(token xml.Token) error {
-	switch t := token.(type) {
-	case xml.Directive:
-		return errXML
-	case xml.ProcInst:
-		if t.Target != "xml" || s.root {
-			return errXML
-		}
-	case xml.StartElement:
-		if len(s.open) == 0 && s.root || len(s.open) == maxDepth {
-			return errXML
-		}
-		s.root = true
-		s.start(t)
-	case xml.EndElement:
-		if n := len(s.open) - 1; s.href != nil && s.carries(s.open[n]) {
-			if s.plain {
-				s.hrefs = append(s.hrefs, s.href.String())
-			}
-			s.href = nil
-		}
-		s.open = s.open[:len(s.open)-1]
-	case xml.CharData:
-		if s.href != nil {
-			s.href.Write(t)
-		}
-		if len(s.open) == 0 && len(bytes.TrimSpace(t)) > 0 {
-			return errXML
-		}
-	}
-	return nil
-}
-
-func (s *scan) start(t xml.StartElement) {
-	if s.href != nil {
-		s.plain = false
-	}
-	inSource := false
-	for _, n := range s.open {
-		inSource = inSource || n == xml.Name{Space: nsCS, Local: "source"}
-	}
-	if s.carries(t.Name) && !inSource && s.href == nil {
-		s.href, s.plain = new(strings.Builder), true
-	}
-	s.open = append(s.open, t.Name)
-}
-
-// carries knows the elements whose text is a path or a URL.
-func (s *scan) carries(n xml.Name) bool {
-	return n.Local == "href" && n.Space == nsDAV || n.Local == "comments-href" && n.Space == nsOC
-}
-
-// agrees compares the hrefs that both parsers found. Of one that is empty, or
-// written as an empty tag, either may not speak.
-func (s *scan) agrees(seen []string) bool {
-	a, b := withText(s.hrefs), withText(seen)
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
-}
-
-func withText(hrefs []string) (out []string) {
-	for _, h := range hrefs {
-		if h = strings.TrimSpace(strings.ReplaceAll(h, "\r\n", "\n")); h != "" {
-			out = append(out, h)
-		}
-	}
-	return out
-}
-
-func isUTF8(charset string) bool {
-	return strings.EqualFold(charset, "utf-8") || strings.EqualFold(charset, "us-ascii")
 }

@@ -228,7 +228,8 @@ func (s *Service) prepare(w http.ResponseWriter, x *call) *Refusal {
 		return refused(err)
 	}
 	x.mount = x.at.mount
-	in.entry, in.below, in.fromRoot = x.mount, x.at.below, x.r.Method == "SEARCH"
+	in.entry, in.below = x.mount, x.at.below
+	in.fromRoot, in.sets = x.r.Method == "SEARCH", settingMethods[x.r.Method]
 	x.r.Header = x.r.Header.Clone()
 	to, err := in.mapHeaders(x.r.Header)
 	if err != nil {
@@ -239,6 +240,9 @@ func (s *Service) prepare(w http.ResponseWriter, x *call) *Refusal {
 	}
 	if err := mayChange(x.r.Method, x.at, to); err != nil {
 		return refused(err)
+	}
+	if x.at.aside {
+		x.r.Header.Set("Depth", "0") // who else there is is nobody's business
 	}
 	if carriesXML(x.r) {
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(xmlTime))

@@ -58,6 +58,9 @@ var readingMethods = map[string]bool{
 	http.MethodGet: true, http.MethodHead: true, http.MethodOptions: true, "PROPFIND": true, "REPORT": true, "SEARCH": true,
 }
 
+// settingMethods have bodies that give properties values.
+var settingMethods = map[string]bool{"PROPPATCH": true, "MKCOL": true, "MKCALENDAR": true}
+
 // mapHeaders maps the headers that name places, and finds where a request
 // changes something besides its own place.
 func (in *inward) mapHeaders(h http.Header) (to target, err error) {
@@ -85,10 +88,10 @@ func (in *inward) mapHeaders(h http.Header) (to target, err error) {
 // to be read: at its own place, or at its destination.
 func mayChange(method string, at, to target) error {
 	switch {
+	case at.aside && method != "PROPFIND" && method != http.MethodOptions, to.aside:
+		return errReadOnly
 	case readingMethods[method]:
 		return nil
-	case at.aside || to.aside:
-		return errReadOnly
 	case to.mount != nil && to.mount.ReadOnly(), at.mount.ReadOnly() && (method != "COPY" || to.mount == nil):
 		return errReadOnly
 	}

@@ -106,7 +106,7 @@ func FuzzRequestBody(f *testing.F) {
 			return
 		}
 		d := xml.NewDecoder(strings.NewReader(string(out)))
-		s := &scan{}
+		s := &scan{everywhere: true}
 		for {
 			token, err := d.Token()
 			if errors.Is(err, io.EOF) {

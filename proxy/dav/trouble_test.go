@@ -46,6 +46,8 @@ func TestTrouble(t *testing.T) {
 		{"redirect without a scheme", "GET", say(302, "text/html", "", "Location: //evil.example.com/remote.php/dav/"), 502, reasonRedirect, ""},
 		{"redirect to the login page", "GET", say(303, "text/html", "", "Location: /index.php/login"), 502, reasonRedirect, ""},
 		{"redirect within", "GET", say(301, "text/html", "", "Location: /remote.php/dav/files/"), 301, "", "Location: /dav/files/"},
+		{"redirect that leads out again", "GET", say(302, "text/html", "", "Location: /remote.php/dav/../../index.php"), 502, reasonRedirect, ""},
+		{"redirect that leads out in disguise", "GET", say(302, "text/html", "", "Location: /remote.php/dav/%2e%2e/x"), 502, reasonRedirect, ""},
 		{"created", "MKCOL", say(201, "text/html", "", "Location: {up}/remote.php/dav/files/x/"), 201, "", "Location: {front}/dav/files/x/"},
 		{"file that is XML", "GET", say(200, "application/xml", `<d:href xmlns:d="DAV:">/remote.php/dav/</d:href>`), 200, "", "Content-Length: 48"},
 		{"not found", "GET", say(404, "application/xml", "<d:error/>"), 404, "", ""},

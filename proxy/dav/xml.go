@@ -30,6 +30,8 @@ type rewriter struct {
 	// written, with its entities, and reports false if it is to stay.
 	replace func(out, text []byte) ([]byte, bool, error)
 
+	everywhere bool // within a source, too
+
 	in       inside
 	depth    int
 	bindings []binding
@@ -191,7 +193,7 @@ func (x *rewriter) enter(name, attributes []byte, empty bool) error {
 			x.in = inHref
 		}
 	case n >= 6 && string(name[n-6:]) == "source":
-		if local, s := x.resolve(name); local == "source" && s == csSpace {
+		if local, s := x.resolve(name); local == "source" && s == csSpace && !x.everywhere {
 			x.source = x.depth
 		}
 	}
