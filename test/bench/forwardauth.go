@@ -26,7 +26,7 @@ func (s *scene) startAsked(ctx context.Context, anteroom string, cloud *demo.Nex
 	if err != nil {
 		return err
 	}
-	if _, err = s.start(ctx, nil, self, "app", a.told); err != nil {
+	if _, err = s.start(ctx, nil, self, "app", a.told, ""); err != nil {
 		return err
 	}
 	if _, err = s.startAnteroom(ctx, anteroom, cloud, at, a.site, "ANTEROOM_SERVER_TRUSTED_PROXIES=127.0.0.1"); err != nil {

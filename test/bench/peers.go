@@ -18,14 +18,17 @@ import (
 
 var hello = []byte(strings.Repeat("The application's answer, as long as a small JSON document is. ", 16))
 
-// serveApp is the application, and the bare handler to compare with.
+// serveApp is the application, and the bare handler to compare with; with a
+// folder, a DAV server as well.
 func serveApp(addr, folder string) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/hello", func(w http.ResponseWriter, _ *http.Request) { w.Write(hello) })
 	mux.HandleFunc("/check", check)
 	mux.HandleFunc("/told", told)
-	if err := davFolder(mux, folder); err != nil {
-		return err
+	if folder != "" {
+		if err := davFolder(mux, folder); err != nil {
+			return err
+		}
 	}
 	mux.HandleFunc("/download", func(w http.ResponseWriter, r *http.Request) {
 		n, _ := strconv.ParseInt(r.URL.Query().Get("bytes"), 10, 64)

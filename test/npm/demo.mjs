@@ -83,12 +83,33 @@ async function leave(act) {
   await page.waitForLoadState('networkidle');
 }
 
+// connect grants an app password in a tab of its own, and has the page here go
+// on by itself; the person's files can be read with the browser's session then.
+async function connect() {
+  await leave(() => page.getByRole('button', { name: /connect with nextcloud/i }).click());
+  await look('connecting');
+  const opened = page.waitForEvent('popup');
+  await page.locator('ol.steps a.button').click();
+  const tab = await opened;
+  await tab.getByRole('link', { name: /log in/i }).click();
+  await tab.getByRole('button', { name: /grant/i }).click();
+  await tab.getByText('now be connected').waitFor();
+  await tab.close();
+  await page.waitForURL((u) => u.pathname === '/auth/');
+  await look('connected');
+  const files = await page.context().request.fetch(`${site}/dav/files/${o.user}/`, { method: 'PROPFIND', headers: { Depth: '1' } });
+  if (files.status() !== 207 || !(await files.text()).includes(`/dav/files/${o.user}/Welcome.md`)) {
+    seen.complaints.push(`connected, but their files are ${files.status()}: ${await files.text()}`);
+  }
+}
+
 try {
   await page.goto(o.url);
   await page.waitForLoadState('networkidle');
   await signIn();
   await look('application');
   await look('account', await page.goto(`${site}/auth/`));
+  await connect();
   await look('signout-ask', await page.goto(`${site}/auth/logout`));
   await leave(() => page.locator('form[method=post] button, form[method=post] input[type=submit]').first().click());
   for (let step = 0; step < 3 && new URL(page.url()).origin !== site; step++) await page.waitForURL((u) => u.origin === site);

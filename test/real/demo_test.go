@@ -86,6 +86,8 @@ func checkPages(t *testing.T, saw looked) {
 	must := map[string][]string{
 		"application": {"testdoc", "testdoc@example.com", "users", "Verified. Signature, issuer and times hold."},
 		"account":     {"Test Doctor", "testdoc@example.com"},
+		"connecting":  nil,
+		"connected":   {"testdoc", "Disconnect"},
 		"signout-ask": nil, "signed-out": nil, "signin-failed": nil, "bad-path": nil,
 	}
 	for _, g := range saw.Pages {
