@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -142,6 +143,9 @@ type call struct {
 	body  []byte // of XML, mapped; nil: the request's own is passed on
 	sized bool   // body replaces the request's
 	err   error
+
+	length int64       // of a body that does not say itself; 0: not known
+	broken atomic.Bool // the client broke its body off
 }
 
 type callKey struct{}
@@ -167,13 +171,17 @@ func (s *Service) Serve(w http.ResponseWriter, r *http.Request, c *Call) error {
 		_ = http.NewResponseController(w).EnableFullDuplex()
 		defer leave(w, r)
 	}
-	if !x.sized && r.ContentLength < 0 {
+	if x.length = announced(r.Header); !x.sized && r.ContentLength < 0 && x.length == 0 {
 		done, err := s.measure(w, x)
 		if done || err != nil {
 			return s.failed(err)
 		}
 	}
 	s.forward(w, x)
+	var known *Refusal
+	if x.broken.Load() && x.err != nil && !errors.As(x.err, &known) {
+		x.err = refused(x.err)
+	}
 	return s.failed(x.err)
 }
 

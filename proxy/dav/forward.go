@@ -3,9 +3,11 @@ package dav
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httputil"
+	"sync/atomic"
 )
 
 // forward sends the request on and the answer back.
@@ -19,7 +21,30 @@ func (s *Service) forward(w http.ResponseWriter, x *call) {
 			r.Body = http.NoBody
 		}
 	}
+	if !x.sized && r.ContentLength != 0 {
+		if r.ContentLength < 0 {
+			r.ContentLength, r.TransferEncoding = x.length, nil
+		}
+		r.Body = &watched{ReadCloser: r.Body, left: r.ContentLength, broken: &x.broken}
+	}
 	s.proxy.ServeHTTP(finalOnly{w}, r)
+}
+
+// watched notes that a client broke its body off, or sent another length than
+// it said: that the server is not sent all of it then is not the server's fault.
+type watched struct {
+	io.ReadCloser
+	left   int64
+	broken *atomic.Bool
+}
+
+// Read implements io.Reader.
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.ReadCloser.Read(p)
+	if w.left -= int64(n); w.left < 0 || err != nil && (w.left > 0 || !errors.Is(err, io.EOF)) {
+		w.broken.Store(true)
+	}
+	return n, err
 }
 
 // finalOnly lets no informational answer through: what matters of them,

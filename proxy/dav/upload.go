@@ -24,6 +24,17 @@ const (
 	tidyTime    = 10 * time.Second
 )
 
+// announced is how long a body is by the word of its client: macOS' Finder sends
+// it in pieces, and says so beforehand. 0: it does not say. A body that is
+// shorter or longer is broken off.
+func announced(h http.Header) int64 {
+	n, err := strconv.ParseInt(h.Get("X-Expected-Entity-Length"), 10, 64)
+	if err != nil || n < 0 {
+		return 0
+	}
+	return n
+}
+
 // measure reads a body of unknown length. If it is small the call goes on with
 // its length known; if it is not, it is uploaded in parts and answered: done.
 func (s *Service) measure(w http.ResponseWriter, x *call) (done bool, err error) {
