@@ -29,8 +29,8 @@ func TestClientsNew(t *testing.T) {
 			continue
 		}
 		secret := strings.TrimSuffix(out, "\n")
-		if len(secret) != 43 || strings.Contains(errs, secret) {
-			t.Errorf("clients new %q: the secret has %d characters, want 43 (256 bits), and it alone on the output", name, len(secret))
+		if len(secret) != 52 || strings.Contains(errs, secret) {
+			t.Errorf("clients new %q: the secret has %d characters, want 52 (260 bits), and it alone on the output", name, len(secret))
 		}
 		_, lines, _ := strings.Cut(errs, "For the configuration:\n")
 		file := filepath.Join(t.TempDir(), "config.yaml")

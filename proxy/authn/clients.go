@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"strings"
@@ -24,14 +23,11 @@ type Client struct {
 // those that people choose, would only cost time.
 const hashPrefix = "sha256:"
 
-// SecretBytes is how much randomness a client's secret has.
-const SecretBytes = 32
-
-// NewSecret makes a client's secret and the hash for the configuration.
+// NewSecret makes a client's secret of 260 random bits, in letters and digits
+// that no command line takes for anything else, and the hash for the
+// configuration.
 func NewSecret() (secret session.Secret, hash string) {
-	b := make([]byte, SecretBytes)
-	rand.Read(b)
-	text := base64.RawURLEncoding.EncodeToString(b)
+	text := strings.ToLower(rand.Text() + rand.Text())
 	sum := sha256.Sum256([]byte(text))
 	return session.Secret(text), hashPrefix + hex.EncodeToString(sum[:])
 }
