@@ -136,9 +136,13 @@ func (o *outward) location(value string) (string, bool) {
 }
 
 // guardContent keeps a browser from running what somebody stored: here it
-// would be a page or a script of our own origin.
+// would be a page or a script of our own origin. And it keeps caches from
+// giving one caller what another was given.
 func (s *Service) guardContent(x *call, resp *http.Response) {
 	resp.Header.Set("X-Content-Type-Options", "nosniff")
+	if c := strings.ToLower(resp.Header.Get("Cache-Control")); c == "" || strings.Contains(c, "public") || strings.Contains(c, "s-maxage") {
+		resp.Header.Set("Cache-Control", "private, no-cache") // it is one caller's, whatever caches lie on its way
+	}
 	if content(x.r.Method) {
 		resp.Header.Set("Content-Security-Policy", "sandbox; default-src 'none'; frame-ancestors 'none'")
 	}

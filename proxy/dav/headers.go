@@ -23,13 +23,14 @@ var notForServerPrefix = []string{"x-forwarded-", "x-auth-", "x-remote-", "remot
 
 // notForClient are the headers of an answer that stay here: cookies are the
 // server's, challenges ours, and the rest speaks for a whole host, which is not
-// the server's here.
+// the server's here, or to a front proxy, which is not the server's either.
 var notForClient = []string{
 	"Set-Cookie", "Set-Cookie2", "Www-Authenticate", "Proxy-Authenticate", "Authentication-Info",
 	"Strict-Transport-Security", "Public-Key-Pins", "Alt-Svc", "Clear-Site-Data", "Nel", "Report-To", "Reporting-Endpoints",
 	"Service-Worker-Allowed", "Refresh", "Link", "Server", "X-Powered-By", "X-Debug-Token",
 	"Access-Control-Allow-Origin", "Access-Control-Allow-Credentials", "Access-Control-Allow-Methods",
 	"Access-Control-Allow-Headers", "Access-Control-Expose-Headers", "Access-Control-Max-Age",
+	"X-Accel-Redirect", "X-Accel-Buffering", "X-Accel-Expires", "X-Accel-Charset", "X-Accel-Limit-Rate", "X-Sendfile", "X-Lighttpd-Send-File",
 }
 
 // stripRequest leaves what the server may see.

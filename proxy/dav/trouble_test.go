@@ -50,6 +50,9 @@ func TestTrouble(t *testing.T) {
 		{"redirect that leads out in disguise", "GET", say(302, "text/html", "", "Location: /remote.php/dav/%2e%2e/x"), 502, reasonRedirect, ""},
 		{"created", "MKCOL", say(201, "text/html", "", "Location: {up}/remote.php/dav/files/x/"), 201, "", "Location: {front}/dav/files/x/"},
 		{"file that is XML", "GET", say(200, "application/xml", `<d:href xmlns:d="DAV:">/remote.php/dav/</d:href>`), 200, "", "Content-Length: 48"},
+		{"for every cache", "GET", say(200, "text/plain", "x", "Cache-Control: public, max-age=60"), 200, "", "Cache-Control: private, no-cache"},
+		{"for one cache", "GET", say(200, "text/plain", "x", "Cache-Control: no-store"), 200, "", "Cache-Control: no-store"},
+		{"a word to a front proxy", "GET", say(200, "text/plain", "x", "X-Accel-Redirect: /secret"), 200, "", "X-Accel-Redirect: "},
 		{"not found", "GET", say(404, "application/xml", "<d:error/>"), 404, "", ""},
 	}
 	for _, tt := range tests {
