@@ -76,9 +76,14 @@ func mappedPath(text string) string {
 
 // rewriteIn rewrites a document in chunks of the given sizes, again and again.
 func rewriteIn(doc []byte, sizes ...int) ([]byte, error) {
+	return rewriteHurried(doc, worthIt, sizes...)
+}
+
+func rewriteHurried(doc []byte, hurried int, sizes ...int) ([]byte, error) {
 	mounts, entry := testMounts()
 	o := mounts.outwardFrom(entry, anybody, "https://voice.example.com")
 	r := newRewritten(io.NopCloser(&chunked{doc: doc, sizes: sizes}), o.replace)
+	r.x.hurried = hurried
 	defer r.Close()
 	return io.ReadAll(r)
 }
@@ -135,11 +140,17 @@ func FuzzRewrite(f *testing.F) {
 	f.Add([]byte(`<D:x xmlns:D="DAV:" xmlns:s="http://calendarserver.org/ns/"><s:source><D:href>/remote.php/dav/</D:href></s:source><D:href>https://cloud.example.com/remote.php/dav/x</D:href></D:x>`), byte(2), byte(90))
 	f.Add([]byte(`<x xmlns:o="http://owncloud.org/ns"><o:comments-href>/remote.php/dav/comments/1</o:comments-href><![CDATA[<d:href>]]><!--<o:comments-href>--><?pi <x ?></x>`), byte(5), byte(64))
 	f.Add([]byte(`<e:href xmlns:e='DAV:' a="'>"  >/remote.php/dav&#x2f;x</e:href >`), byte(4), byte(9))
+	f.Add([]byte(`<d:m xmlns:d="DAV:"><d:r><d:p><d:q/></d:p></d:r><d:r xmlns:d="x"><d:href>/remote.php/dav/</d:href></d:r><d:t>a=b?c!</d:t><d:href>/remote.php/dav/x</d:href></d:m>`), byte(7), byte(60))
+	f.Add([]byte(`<a xmlns="DAV:"><b><c xmlns="y"><e></e></c><d></d></b><f><cs:source xmlns:cs="http://calendarserver.org/ns/"><href>/remote.php/dav/</href></cs:source></f><href>/remote.php/dav/x</href></a>`), byte(40), byte(200))
 	f.Fuzz(func(t *testing.T, doc []byte, a, b byte) {
-		whole, err := rewriteIn(doc)
-		parts, errParts := rewriteIn(doc, int(a), int(b))
+		whole, err := rewriteHurried(doc, 0)
+		parts, errParts := rewriteHurried(doc, 0, int(a), int(b))
 		if (err == nil) != (errParts == nil) || !bytes.Equal(whole, parts) {
 			t.Fatalf("whole %q %v\nin chunks of %d and %d %q %v", whole, err, a, b, parts, errParts)
+		}
+		hurried, errHurried := rewriteHurried(doc, 1, int(b), int(a))
+		if _, broken := pieces(doc); broken == nil && ((err == nil) != (errHurried == nil) || !bytes.Equal(whole, hurried)) {
+			t.Fatalf("not hurried %q %v\nhurried %q %v", whole, err, hurried, errHurried)
 		}
 		if err == nil && !wide(doc) && !strings.ContainsAny(string(doc), "%") { // the reference knows one spelling
 			sameBut(t, doc, whole)

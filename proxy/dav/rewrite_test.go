@@ -29,6 +29,9 @@ func TestRecordedAnswers(t *testing.T) {
 				if err != nil {
 					t.Fatalf("in chunks of %d: %v", size, err)
 				}
+				if slow, err := rewriteHurried(doc, 0, size); err != nil || !bytes.Equal(slow, got) {
+					t.Errorf("in chunks of %d it differs by hurry: %v", size, err)
+				}
 				sameBut(t, doc, got)
 				mapped += bytes.Count(got, []byte(">/dav/"))
 			}
@@ -91,8 +94,10 @@ func TestWhatIsRewritten(t *testing.T) {
 				want = in
 			}
 			for _, size := range []int{1, 5, 1 << 16} {
-				if got, err := rewriteIn([]byte(in), size); err != nil || string(got) != want {
-					t.Errorf("in chunks of %d: %v\n got %s\nwant %s", size, err, got, want)
+				for _, hurried := range []int{0, 1, worthIt} {
+					if got, err := rewriteHurried([]byte(in), hurried, size); err != nil || string(got) != want {
+						t.Errorf("in chunks of %d, hurried %d: %v\n got %s\nwant %s", size, hurried, err, got, want)
+					}
 				}
 			}
 		})

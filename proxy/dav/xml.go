@@ -31,6 +31,7 @@ type rewriter struct {
 	replace func(out, text []byte) ([]byte, bool, error)
 
 	everywhere bool // within a source, too
+	hurried    int  // passes over stretches of so many bytes in which nothing carries a path; 0: never
 
 	in       inside
 	depth    int
@@ -54,9 +55,14 @@ const (
 // says that there is no more.
 func (x *rewriter) feed(out, chunk []byte, last bool) ([]byte, int, error) {
 	from, i := 0, 0 // chunk[from:i] is ready and not appended yet
+	var ahead marks
+	slow := 0 // up to where there is something to look at
 	for i < len(chunk) {
 		switch x.in {
 		case inText:
+			if x.hurried > 0 && i >= slow {
+				i, slow = x.hurry(chunk, i, &ahead)
+			}
 			j := bytes.IndexByte(chunk[i:], '<')
 			if j < 0 {
 				i = len(chunk)

@@ -33,7 +33,7 @@ type rewritten struct {
 }
 
 func newRewritten(src io.ReadCloser, replace func(out, text []byte) ([]byte, bool, error)) *rewritten {
-	return &rewritten{x: rewriter{replace: replace}, src: src, b: bufferPool.Get().(*buffers)}
+	return &rewritten{x: rewriter{replace: replace, hurried: worthIt}, src: src, b: bufferPool.Get().(*buffers)}
 }
 
 // Read implements io.Reader.
