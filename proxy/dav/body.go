@@ -64,8 +64,8 @@ func (in *inward) readXML(r *http.Request) ([]byte, error) {
 	if r.Method == "MKCOL" && t != "" && !isXML(t) { // RFC 4918 §9.3
 		return nil, errEncoding
 	}
-	if c := params["charset"]; c != "" && !isUTF8(c) {
-		return nil, errEncoding
+	if n := strings.Count(strings.ToLower(r.Header.Get("Content-Type")), "charset"); n > 1 || n == 1 && !isUTF8(params["charset"]) {
+		return nil, errEncoding // some servers look for the word, wherever it stands
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxXML+1))
 	switch {

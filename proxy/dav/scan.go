@@ -3,6 +3,7 @@ package dav
 import (
 	"bytes"
 	"encoding/xml"
+	"regexp"
 	"strings"
 )
 
@@ -23,6 +24,9 @@ var beyond = map[string]bool{
 	"principal-match": true, "principal-property-search": true, "principal-search-property-set": true, "calendarserver-principal-search": true,
 }
 
+// declaration is an XML declaration of UTF-8 (https://www.w3.org/TR/xml/#sec-prolog-dtd).
+var declaration = regexp.MustCompile(`^version\s*=\s*["']1\.0["'](\s+encoding\s*=\s*["'](?i:utf-8)["'])?(\s+standalone\s*=\s*["'](yes|no)["'])?\s*$`)
+
 // take judges one token.
 func (s *scan) take(token xml.Token) error {
 	switch t := token.(type) {
@@ -31,6 +35,9 @@ func (s *scan) take(token xml.Token) error {
 	case xml.ProcInst:
 		if t.Target != "xml" || s.root {
 			return errXML
+		}
+		if !declaration.Match(t.Inst) { // in which others may find an encoding where we find none
+			return errEncoding
 		}
 	case xml.StartElement:
 		return s.start(t)
