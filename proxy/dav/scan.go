@@ -99,9 +99,10 @@ func twice(attributes []xml.Attr) bool {
 	return false
 }
 
-// carries knows the elements whose text is a path or a URL.
+// carries knows the elements whose text is a path or a URL. sabre/dav before
+// 2.0 takes urn:DAV for DAV:, the rewriter does not: that is refused.
 func carries(n xml.Name) bool {
-	return n.Local == "href" && n.Space == nsDAV || n.Local == "comments-href" && n.Space == nsOC
+	return n.Local == "href" && (n.Space == nsDAV || strings.EqualFold(n.Space, "urn:DAV")) || n.Local == "comments-href" && n.Space == nsOC
 }
 
 // agrees compares the hrefs that both parsers found. Of one that is empty, or
