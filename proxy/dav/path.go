@@ -23,7 +23,8 @@ func cleanPath(escaped string) (raw, decoded string, err error) {
 	if err != nil {
 		return "", "", errPath
 	}
-	for p := decoded; ; {
+	p := decoded
+	for range maxDecodings {
 		if !plainPath(p) || strings.Count(p, "/") != strings.Count(raw, "/") {
 			return "", "", errPath
 		}
@@ -33,7 +34,12 @@ func cleanPath(escaped string) (raw, decoded string, err error) {
 		}
 		p = next
 	}
+	return "", "", errPath
 }
+
+// maxDecodings is how often a path may be percent-encoded over. Without it, to
+// judge one takes time by the square of its length.
+const maxDecodings = 8
 
 // unescaped decodes what escapes there are and leaves the rest, as a reader
 // does that decodes once too often. What it cannot read as a path is left.
