@@ -68,6 +68,9 @@ func (s *Service) rewrite(p *httputil.ProxyRequest) {
 	delete(p.Out.Header, "Upgrade")
 	delete(p.Out.Header, "Connection")
 	p.Out.Trailer = nil
+	if x.at.aside {
+		p.Out.Header.Set("Depth", "0") // again: the client's Connection may have named it
+	}
 	if !content(p.In.Method) {
 		delete(p.Out.Header, "Accept-Encoding") // what is mapped has to be read
 	}
