@@ -34,7 +34,7 @@ func (s *Service) credential(ctx context.Context, m *Mount, c *Call) (session.Cr
 		return c.Own, byRequest, nil
 	case !c.Session.IsZero():
 		return c.Session, bySession, nil
-	case s.o.Connections == nil || c.Who.Method == session.ByClient:
+	case s.o.Connections == nil, c.Who.Method == session.ByClient, c.Who.Method == session.ByToken: // a token opens what it opens itself
 		return session.Credential{}, 0, s.notConnected()
 	}
 	cred, ok, err := s.o.Connections.Of(ctx, c.Who.Subject)

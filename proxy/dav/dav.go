@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"sync/atomic"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -237,7 +238,7 @@ func (s *Service) prepare(w http.ResponseWriter, x *call) *Refusal {
 	}
 	x.mount = x.at.mount
 	in.entry, in.below = x.mount, x.at.below
-	in.fromRoot, in.sets = x.r.Method == "SEARCH", settingMethods[x.r.Method]
+	in.fromRoot, in.sets = x.r.Method == "SEARCH" && strings.HasSuffix(x.mount.base, "/remote.php/dav"), settingMethods[x.r.Method]
 	x.r.Header = x.r.Header.Clone()
 	to, err := in.mapHeaders(x.r.Header)
 	if err != nil {
