@@ -22,6 +22,9 @@ func (s *Service) answered(resp *http.Response) error {
 		return no
 	}
 	stripAnswer(resp.Header)
+	if t := resp.Header["Content-Type"]; len(t) > 1 {
+		resp.Header["Content-Type"] = t[:1] // of several, clients would take one or the other
+	}
 	resp.Trailer = nil
 	if no := s.mapLocation(x, resp); no != nil {
 		return no
@@ -163,7 +166,7 @@ func (s *Service) mapBody(x *call, resp *http.Response) error {
 	o := s.mounts.outwardFrom(x.mount, x.c.Who, s.o.Public)
 	resp.Body = newRewritten(resp.Body, o.replace)
 	resp.ContentLength = -1
-	for _, name := range []string{"Content-Length", "Content-Encoding", "Content-Md5", "Digest", "Content-Digest", "Repr-Digest", "Accept-Ranges"} {
+	for _, name := range []string{"Content-Length", "Content-Encoding", "Content-Md5", "Digest", "Content-Digest", "Repr-Digest", "Accept-Ranges", "Content-Range"} {
 		delete(resp.Header, name)
 	}
 	return nil

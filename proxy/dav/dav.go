@@ -17,8 +17,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
-	"sync/atomic"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"

@@ -7,7 +7,8 @@ import (
 
 // What a rewriter bears of one document.
 const (
-	maxTag      = 64 << 10 // one tag, or the whole text of an href
+	maxTag      = 64 << 10 // one tag
+	maxHref     = 16 << 10 // the text of an href: the longest path, every byte of it encoded, is shorter
 	maxBindings = 256      // namespace declarations in force at once
 )
 
@@ -79,7 +80,7 @@ func (x *rewriter) feed(out, chunk []byte, last bool) ([]byte, int, error) {
 		case inHref:
 			text, n, ok := hrefText(chunk[i:])
 			if !ok && !last {
-				if len(chunk)-i > maxTag {
+				if len(chunk)-i > maxHref {
 					return out, i, errTag
 				}
 				return append(out, chunk[from:i]...), i, nil
