@@ -22,10 +22,9 @@ func (s *Service) answered(resp *http.Response) error {
 		return no
 	}
 	stripAnswer(resp.Header)
-	if t := resp.Header["Content-Type"]; len(t) > 1 {
-		resp.Header["Content-Type"] = t[:1] // of several, clients would take one or the other
-	}
+	oneType(resp)
 	resp.Trailer = nil
+	resp.Body = &untrailed{resp.Body, resp}
 	if no := s.mapLocation(x, resp); no != nil {
 		return no
 	}
@@ -76,6 +75,40 @@ func (s *Service) log(x *call, text string) {
 // asksXML knows the methods whose answer is XML.
 func asksXML(method string) bool {
 	return method == "PROPFIND" || method == "PROPPATCH" || method == "SEARCH"
+}
+
+// untrailed drops the trailer that comes with the end of a body.
+type untrailed struct {
+	io.ReadCloser
+	resp *http.Response
+}
+
+// Read implements io.Reader.
+func (u *untrailed) Read(p []byte) (int, error) {
+	n, err := u.ReadCloser.Read(p)
+	if err != nil {
+		u.resp.Trailer = nil
+	}
+	return n, err
+}
+
+// oneType leaves one media type where the server names several, XML if that is
+// among them; a multistatus that has none is XML (RFC 4918 §13).
+func oneType(resp *http.Response) {
+	types := resp.Header["Content-Type"]
+	if len(types) == 0 && resp.StatusCode == http.StatusMultiStatus {
+		resp.Header.Set("Content-Type", "application/xml; charset=utf-8")
+	}
+	if len(types) < 2 {
+		return
+	}
+	chosen := types[0]
+	for _, t := range types {
+		if m, _, _ := mime.ParseMediaType(t); isXML(m) {
+			chosen = t
+		}
+	}
+	resp.Header["Content-Type"] = []string{chosen}
 }
 
 // typeOf is an answer's media type.

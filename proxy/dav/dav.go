@@ -173,7 +173,8 @@ func (s *Service) Serve(w http.ResponseWriter, r *http.Request, c *Call) error {
 		defer leave(w, r)
 	}
 	if x.length = announced(r.Header); !x.sized && r.ContentLength < 0 && x.length == 0 {
-		done, err := s.measure(w, x)
+		release, done, err := s.measure(w, x)
+		defer release()
 		if done || err != nil {
 			return s.failed(err)
 		}

@@ -27,7 +27,7 @@ func (s *Service) forward(w http.ResponseWriter, x *call) {
 		}
 		r.Body = &watched{ReadCloser: r.Body, left: r.ContentLength, broken: &x.broken}
 	}
-	s.proxy.ServeHTTP(finalOnly{w}, r)
+	s.proxy.ServeHTTP(&finalOnly{w, http.Header{}}, r)
 }
 
 // watched notes that a client broke its body off, or sent another length than
@@ -38,27 +38,64 @@ type watched struct {
 	broken *atomic.Bool
 }
 
-// Read implements io.Reader.
+var errLength = errors.New("the body is not as long as was said")
+
+// Read implements io.Reader. The last of a body is not given out before it is
+// certain that it is the last: the server would take it for whole.
 func (w *watched) Read(p []byte) (int, error) {
 	n, err := w.ReadCloser.Read(p)
-	if w.left -= int64(n); w.left < 0 || err != nil && (w.left > 0 || !errors.Is(err, io.EOF)) {
+	w.left -= int64(n)
+	if w.left == 0 && err == nil {
+		err = w.end()
+	}
+	if w.left < 0 || err != nil && (w.left > 0 || !errors.Is(err, io.EOF)) {
 		w.broken.Store(true)
+		if errors.Is(err, io.EOF) || err == nil {
+			err = errLength
+		}
+		return 0, err
 	}
 	return n, err
 }
 
-// finalOnly lets no informational answer through: what matters of them,
-// 100 Continue, is said by our own server.
-type finalOnly struct{ http.ResponseWriter }
-
-func (w finalOnly) WriteHeader(status int) {
-	if status >= 200 {
-		w.ResponseWriter.WriteHeader(status)
+// end is io.EOF where nothing more comes.
+func (w *watched) end() error {
+	var one [1]byte
+	for {
+		switch n, err := w.ReadCloser.Read(one[:]); {
+		case n > 0:
+			return errLength
+		case err != nil:
+			return err
+		}
 	}
 }
 
+// finalOnly lets no informational answer through: what matters of them,
+// 100 Continue, is said by our own server. ReverseProxy clears the header after
+// each, so that it has one of its own: what stood in the client's stays.
+type finalOnly struct {
+	http.ResponseWriter
+	h http.Header
+}
+
+// Header implements http.ResponseWriter.
+func (w *finalOnly) Header() http.Header { return w.h }
+
+// WriteHeader implements http.ResponseWriter.
+func (w *finalOnly) WriteHeader(status int) {
+	if status < 200 {
+		return
+	}
+	h := w.ResponseWriter.Header()
+	for name, values := range w.h {
+		h[name] = append(h[name], values...)
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
 // Unwrap lets http.ResponseController reach Flush.
-func (w finalOnly) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w *finalOnly) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // rewrite makes the server's request of the client's. ReverseProxy has removed
 // hop-by-hop headers before.

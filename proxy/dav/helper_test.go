@@ -55,9 +55,10 @@ func (u *upstream) heard() []asked {
 // front is the passthrough on a socket; whoever comes is testdoc.
 type front struct {
 	*httptest.Server
-	mu   sync.Mutex
-	call Call // guarded by mu: of the last request
-	err  error
+	service *Service
+	mu      sync.Mutex
+	call    Call // guarded by mu: of the last request
+	err     error
 }
 
 func newFront(t *testing.T, cfg integrations.Config, change func(*Options)) *front {
@@ -86,6 +87,7 @@ func newFront(t *testing.T, cfg integrations.Config, change func(*Options)) *fro
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
+	f.service = s
 	return f
 }
 

@@ -17,11 +17,12 @@ import (
 // so that every upload gets a length here: a small one as a whole, a larger
 // one in parts, by Nextcloud's chunked upload.
 const (
-	partSize    = 10 << 20 // of each part but the last; Nextcloud wants five at least
-	maxParts    = 10000    // of one upload, at Nextcloud
-	maxUploads  = 16       // in parts at a time: each holds a part in memory
-	smallUpload = 1 << 20  // up to which nobody waits for a turn
+	partSize    = 5 << 20 // of each part but the last: the least that Nextcloud takes
+	maxParts    = 10000   // of one upload, at Nextcloud
+	maxUploads  = 64      // at a time: each holds a part in memory
+	smallUpload = 1 << 20 // up to which nobody waits for a turn
 	tidyTime    = 10 * time.Second
+	stallTime   = 8 * time.Second // for a client to send anything, while it holds a place that others wait for
 )
 
 // announced is how long a body is by the word of its client: macOS' Finder sends
@@ -37,34 +38,63 @@ func announced(h http.Header) int64 {
 
 // measure reads a body of unknown length. If it is small the call goes on with
 // its length known; if it is not, it is uploaded in parts and answered: done.
-func (s *Service) measure(w http.ResponseWriter, x *call) (done bool, err error) {
+// Call release when the request is over: what was read is in memory until then.
+func (s *Service) measure(w http.ResponseWriter, x *call) (release func(), done bool, err error) {
 	var b bytes.Buffer
+	release = func() {}
 	whole, err := readUpTo(&b, x.r.Body, smallUpload)
 	if err != nil {
-		return false, refused(fmt.Errorf("reading an upload: %w", err))
+		return release, false, refused(fmt.Errorf("reading an upload: %w", err))
 	}
 	if !whole {
-		select {
-		case s.uploads <- struct{}{}:
-			defer func() { <-s.uploads }()
-		case <-x.r.Context().Done():
-			return false, x.r.Context().Err()
-		case <-time.After(tidyTime):
-			return false, &Refusal{Status: http.StatusServiceUnavailable, Reason: reasonBusy, Text: "Too many uploads of unknown length at once.", RetryAfter: shortWait}
+		if err := s.takePlace(x.r.Context()); err != nil {
+			return release, false, err
 		}
+		release = func() { <-s.uploads }
+		x.r.Body = &lively{x.r.Body, http.NewResponseController(w)}
 		if whole, err = readUpTo(&b, x.r.Body, partSize); err != nil {
-			return false, refused(fmt.Errorf("reading an upload: %w", err))
+			return release, false, refused(fmt.Errorf("reading an upload: %w", err))
 		}
 	}
-	if whole {
+	switch {
+	case whole:
 		s.metrics.uploads.WithLabelValues("whole").Inc()
 		x.body, x.sized = b.Bytes(), true
-		return false, nil
+		return release, false, nil
+	case x.r.Method != http.MethodPut:
+		return release, false, lengthRequired()
 	}
-	if x.r.Method != http.MethodPut {
-		return false, &Refusal{Status: http.StatusLengthRequired, Reason: reasonLength, Text: "A body of this size needs its length said in advance (Content-Length)."}
+	return release, true, s.inParts(w, x, &b)
+}
+
+// takePlace waits for one of the places for uploads, for a while.
+func (s *Service) takePlace(ctx context.Context) error {
+	late := time.NewTimer(tidyTime)
+	defer late.Stop()
+	select {
+	case s.uploads <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-late.C:
+		return &Refusal{Status: http.StatusServiceUnavailable, Reason: reasonBusy, Text: "Too many uploads of unknown length at once.", RetryAfter: shortWait}
 	}
-	return true, s.inParts(w, x, &b)
+}
+
+func lengthRequired() *Refusal {
+	return &Refusal{Status: http.StatusLengthRequired, Reason: reasonLength, Text: "A body like this needs its length said in advance (Content-Length)."}
+}
+
+// lively is a body that may not stand still: it holds a place.
+type lively struct {
+	io.ReadCloser
+	c *http.ResponseController
+}
+
+// Read implements io.Reader.
+func (l *lively) Read(p []byte) (int, error) {
+	_ = l.c.SetReadDeadline(time.Now().Add(stallTime))
+	return l.ReadCloser.Read(p)
 }
 
 // readUpTo fills b up to size bytes; whole reports that the source ended.
@@ -87,6 +117,8 @@ type parts struct {
 	folder string // on the server, percent-encoded
 	to     string // URL of the file on the server
 	total  int64
+
+	conditions http.Header // of putting it there
 }
 
 // inParts uploads a body whose first part was read already, has the parts put
@@ -96,18 +128,23 @@ func (s *Service) inParts(w http.ResponseWriter, x *call, first *bytes.Buffer) (
 	if p.folder, err = uploadsFor(x.at); err != nil {
 		return err
 	}
-	if err := p.begin(); err != nil {
+	if p.conditions, err = conditionsOf(x.r.Header, p.to); err != nil {
 		return err
 	}
-	made := false
+	made, begun := false, true
 	defer func() {
 		how := "in parts"
 		if !made {
 			how = "broken"
-			p.tidy()
+			if begun {
+				p.tidy()
+			}
 		}
 		s.metrics.uploads.WithLabelValues(how).Inc()
 	}()
+	if begun, err = p.begin(); err != nil {
+		return err
+	}
 	if err := p.send(first); err != nil {
 		return err
 	}
@@ -125,22 +162,25 @@ func uploadsFor(at target) (string, error) {
 	root, file, found := strings.Cut(at.raw, "/files/")
 	uid, name, ok := strings.Cut(file, "/")
 	if !found || !ok || uid == "" || name == "" || !strings.HasSuffix(root, "/remote.php/dav") {
-		return "", &Refusal{Status: http.StatusLengthRequired, Reason: reasonLength, Text: "A body of this size needs its length said in advance (Content-Length)."}
+		return "", lengthRequired()
 	}
 	return root + "/uploads/" + uid + "/anteroom-" + strings.ToLower(rand.Text()), nil
 }
 
 // begin makes the folder. A server that has no such thing is told apart from
-// one that is in trouble.
-func (p *parts) begin() error {
+// one that is in trouble. made is false if it is certain that there is none.
+func (p *parts) begin() (made bool, err error) {
 	resp, err := p.do(p.x.r.Context(), "MKCOL", p.folder, nil, func(h http.Header) { h.Set("Destination", p.to) })
 	if err != nil {
-		return err
+		return true, err // for all that is known
 	}
-	if resp.StatusCode/100 == 4 {
-		return &Refusal{Status: http.StatusLengthRequired, Reason: reasonLength, Text: "The server takes a body of this size only with its length said in advance (Content-Length).", Err: fmt.Errorf("making a folder for parts: %s", resp.Status)}
+	switch resp.StatusCode {
+	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusConflict, http.StatusNotImplemented:
+		resp.Body.Close()
+		return false, lengthRequired()
 	}
-	return p.ok(resp, "making a folder for parts")
+	made = resp.StatusCode/100 == 2
+	return made, p.ok(resp, "making a folder for parts")
 }
 
 // send uploads the body, part by part.
@@ -166,41 +206,40 @@ func (p *parts) send(b *bytes.Buffer) error {
 }
 
 // assemble has the server put the parts together where the file belongs, under
-// the conditions that the client set for it.
+// the conditions that the client set for it. Once begun it is not broken off:
+// all of the file is there.
 func (p *parts) assemble() (*http.Response, error) {
-	return p.do(p.x.r.Context(), "MOVE", p.folder+"/.file", nil, func(h http.Header) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.x.r.Context()), answerTime)
+	resp, err := p.do(ctx, "MOVE", p.folder+"/.file", nil, func(h http.Header) {
 		h.Set("Destination", p.to)
 		h.Set("OC-Total-Length", strconv.FormatInt(p.total, 10))
-		from := p.x.r.Header
+		for name, v := range p.conditions {
+			h[name] = v
+		}
 		for _, name := range []string{"X-Oc-Mtime", "X-Oc-Ctime", "Oc-Checksum"} {
-			if v := from.Get(name); v != "" {
+			if v := p.x.r.Header.Get(name); v != "" {
 				h.Set(name, v)
 			}
 		}
-		if from.Get("If-None-Match") == "*" {
-			h.Set("Overwrite", "F")
-		}
-		switch cond, match := from.Get("If"), from.Get("If-Match"); {
-		case strings.HasPrefix(strings.TrimSpace(cond), "<"):
-			h.Set("If", cond)
-		case cond != "":
-			h.Set("If", "<"+p.to+"> "+cond)
-		case match != "" && match != "*":
-			h.Set("If", "<"+p.to+"> "+anyOf(match))
-		}
 	})
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	resp.Body = &cancelling{resp.Body, cancel}
+	return resp, nil
 }
 
-// anyOf writes the list of an If-Match header (RFC 9110 §13.1.1) as conditions
-// of an If header (RFC 4918 §10.4).
-func anyOf(match string) string {
-	var out []string
-	for tag := range strings.SplitSeq(match, ",") {
-		if tag = strings.TrimSpace(tag); tag != "" {
-			out = append(out, "(["+tag+"])")
-		}
-	}
-	return strings.Join(out, " ")
+// cancelling ends a request's context with its answer.
+type cancelling struct {
+	io.ReadCloser
+	cancel func()
+}
+
+// Close implements io.Closer.
+func (c *cancelling) Close() error {
+	defer c.cancel()
+	return c.ReadCloser.Close()
 }
 
 // tidy removes what there is of an upload that will not be finished.
