@@ -91,6 +91,9 @@ func hrefText(b []byte) (text []byte, n int, ok bool) {
 	if b[n+1] == '/' {
 		return b[:n], n, true
 	}
+	if !bytes.Contains(b[n:], []byte("</")) {
+		return nil, 0, false // not again from the start with every byte that comes
+	}
 	text = append(text, b[:n]...)
 	for {
 		skip := func(start, end string, keep bool) bool {
