@@ -78,7 +78,7 @@ func TestSlowUploadsAreNotAll(t *testing.T) {
 // TestWholeUploadsAreBounded: what is held in memory while the server takes its
 // time is bounded, too.
 func TestWholeUploadsAreBounded(t *testing.T) {
-	const many = 3 * maxUploads
+	const many = maxUploads + 24
 	var under, most atomic.Int64
 	open := make(chan struct{})
 	f, _ := newNoticed(t, noticed{before: func(r *http.Request) {
