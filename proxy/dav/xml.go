@@ -85,6 +85,9 @@ func (x *rewriter) feed(out, chunk []byte, last bool) ([]byte, int, error) {
 				}
 				return append(out, chunk[from:i]...), i, nil
 			}
+			if n > maxTag {
+				return out, i, errTag
+			}
 			x.in = inText
 			if text == nil {
 				continue
@@ -159,6 +162,9 @@ func (x *rewriter) markup(b []byte) (int, error) {
 	end := endOfTag(b)
 	if end < 0 {
 		return 0, nil
+	}
+	if end > maxTag {
+		return 0, errTag
 	}
 	return end + 1, x.enter(name, b[n:end], b[end-1] == '/')
 }
