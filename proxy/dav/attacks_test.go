@@ -95,6 +95,8 @@ func TestAttacks(t *testing.T) {
 		{"mail to a URL", "REPORT", "/dav/files/svc/Shared/", inBody("mailto:x://y/remote.php/dav/files/admin/a"), nil, 400},
 		{"a search for people", "REPORT", "/dav/files/svc/Shared/", `<d:principal-property-search` + xmlns + `/>`, nil, 403},
 		{"an attribute twice", "REPORT", "/dav/files/svc/Shared/", `<d:x` + xmlns + ` xmlns:d="x"/>`, nil, 400},
+		{"a tag without an end in sight", "REPORT", "/dav/files/svc/Shared/", `<d:x` + xmlns + ` a="` + strings.Repeat("b", maxTag) + `"/>`, nil, 400},
+		{"an href without an end in sight", "REPORT", "/dav/files/svc/Shared/", inBody("/dav/files/svc/Shared/" + strings.Repeat("b", maxTag)), nil, 400},
 		{"very many attributes", "REPORT", "/dav/files/svc/Shared/", `<d:x` + xmlns + strings.Repeat(` a="b"`, 100) + `/>`, nil, 400},
 		{"search elsewhere", "SEARCH", "/dav/files/svc/Shared/", inBody("/files/admin"), nil, 403},
 		{"search everywhere", "SEARCH", "/dav/", inBody("/files/svc/Shared"), nil, 403},
