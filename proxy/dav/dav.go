@@ -147,6 +147,7 @@ type call struct {
 
 	length int64       // of a body that does not say itself; 0: not known
 	broken atomic.Bool // the client broke its body off
+	placed bool        // it has a place among Service.uploads
 }
 
 type callKey struct{}
@@ -173,8 +174,12 @@ func (s *Service) Serve(w http.ResponseWriter, r *http.Request, c *Call) error {
 		defer leave(w, r)
 	}
 	if x.length = announced(r.Header); !x.sized && r.ContentLength < 0 && x.length == 0 {
-		release, done, err := s.measure(w, x)
-		defer release()
+		defer func() { // also if the answer is cut off
+			if x.placed {
+				<-s.uploads
+			}
+		}()
+		done, err := s.measure(w, x)
 		if done || err != nil {
 			return s.failed(err)
 		}

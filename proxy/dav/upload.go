@@ -38,33 +38,32 @@ func announced(h http.Header) int64 {
 
 // measure reads a body of unknown length. If it is small the call goes on with
 // its length known; if it is not, it is uploaded in parts and answered: done.
-// Call release when the request is over: what was read is in memory until then.
-func (s *Service) measure(w http.ResponseWriter, x *call) (release func(), done bool, err error) {
+// A place it took is given back by the caller: what was read is in memory until then.
+func (s *Service) measure(w http.ResponseWriter, x *call) (done bool, err error) {
 	var b bytes.Buffer
-	release = func() {}
 	whole, err := readUpTo(&b, x.r.Body, smallUpload)
 	if err != nil {
-		return release, false, refused(fmt.Errorf("reading an upload: %w", err))
+		return false, refused(fmt.Errorf("reading an upload: %w", err))
 	}
 	if !whole {
 		if err := s.takePlace(x.r.Context()); err != nil {
-			return release, false, err
+			return false, err
 		}
-		release = func() { <-s.uploads }
+		x.placed = true
 		x.r.Body = &lively{x.r.Body, http.NewResponseController(w)}
 		if whole, err = readUpTo(&b, x.r.Body, partSize); err != nil {
-			return release, false, refused(fmt.Errorf("reading an upload: %w", err))
+			return false, refused(fmt.Errorf("reading an upload: %w", err))
 		}
 	}
 	switch {
 	case whole:
 		s.metrics.uploads.WithLabelValues("whole").Inc()
 		x.body, x.sized = b.Bytes(), true
-		return release, false, nil
+		return false, nil
 	case x.r.Method != http.MethodPut:
-		return release, false, lengthRequired()
+		return false, lengthRequired()
 	}
-	return release, true, s.inParts(w, x, &b)
+	return true, s.inParts(w, x, &b)
 }
 
 // takePlace waits for one of the places for uploads, for a while.
@@ -91,10 +90,14 @@ type lively struct {
 	c *http.ResponseController
 }
 
-// Read implements io.Reader.
-func (l *lively) Read(p []byte) (int, error) {
+// Read implements io.Reader. At the end of the body nothing more is waited for:
+// net/http takes a limit that passes then for a client that left.
+func (l *lively) Read(p []byte) (n int, err error) {
 	_ = l.c.SetReadDeadline(time.Now().Add(stallTime))
-	return l.ReadCloser.Read(p)
+	if n, err = l.ReadCloser.Read(p); err != nil {
+		_ = l.c.SetReadDeadline(time.Time{})
+	}
+	return n, err
 }
 
 // readUpTo fills b up to size bytes; whole reports that the source ended.
