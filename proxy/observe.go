@@ -122,7 +122,7 @@ func (s *Server) note(x *exchange) {
 		slog.String("client", x.origin.client),
 		slog.String("method", x.r.Method),
 		slog.String("host", x.origin.host),
-		slog.String("path", x.shownPath()),
+		slog.String("path", s.shownPath(x)),
 		slog.Int("status", x.status),
 		slog.Int64("bytes", x.bytes),
 		slog.Int64("us", took.Microseconds()),
@@ -141,9 +141,9 @@ func (s *Server) note(x *exchange) {
 
 // shownPath is the path as the program's log has it: of DAV the service alone,
 // for names of files are personal, and the audit log is the place for them.
-func (x *exchange) shownPath() string {
+func (s *Server) shownPath(x *exchange) string {
 	path := x.r.URL.EscapedPath()
-	if x.door == doorDAV {
+	if d := s.ownDoor(path); x.door == doorDAV || d != nil && d.name == doorDAV { // also where it did not get so far
 		if i := strings.IndexByte(path[1:], '/'); i >= 0 {
 			return path[:i+2] + "…"
 		}

@@ -113,7 +113,8 @@ func (s *scan) sound(body []byte, seen []string) error {
 		case errors.Is(err, errEncoding):
 			return errEncoding
 		case err != nil:
-			return fmt.Errorf("%w: %w", errXML, err)
+			line, _ := d.InputPos()
+			return fmt.Errorf("%w: in line %d", errXML, line) // the decoder's own words quote the body
 		}
 		if err := s.take(token); err != nil {
 			return err

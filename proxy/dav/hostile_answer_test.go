@@ -136,6 +136,20 @@ func TestNotForOthers(t *testing.T) {
 	}
 }
 
+// TestErrorsQuoteNothing: what goes to the log of a broken answer has nothing of
+// the answer in it.
+func TestErrorsQuoteNothing(t *testing.T) {
+	for _, answer := range []string{"canary-name\r\n\r\n", "HTTP/1.1 200 OK\r\ncanary-name\r\n\r\n", "HTTP/1.1 canary-name\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: canary-name\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: canary-name\r\n\r\n"} {
+		f := newFront(t, services(rawServer(t, func(*http.Request) string { return answer })), nil)
+		f.ask(t, "GET", "/dav/files/svc/x", "")
+		f.mu.Lock()
+		if f.err == nil || strings.Contains(f.err.Error(), "canary-name") {
+			t.Errorf("%q gives the error %v", answer, f.err)
+		}
+		f.mu.Unlock()
+	}
+}
+
 // dripping gives one byte at a time.
 type dripping struct{ s string }
 

@@ -1,7 +1,11 @@
 package dav
 
 import (
+	"bufio"
+	"fmt"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -120,5 +124,42 @@ func TestTokenOpensNoConnection(t *testing.T) {
 	cred, by, err := s.credential(t.Context(), m, &Call{Who: &session.Identity{Subject: "testdoc", Method: session.ByToken}})
 	if err == nil {
 		t.Errorf("credential(a token that opens nothing at Nextcloud) = %s by %d, want none", cred.User, by)
+	}
+}
+
+// TestRequestLine: HTTP/2 has paths with blanks in them, which would end the
+// path of an HTTP/1.1 request line.
+func TestRequestLine(t *testing.T) {
+	lines := make(chan string, 4)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			line, _ := bufio.NewReader(c).ReadString('\n')
+			lines <- line
+			fmt.Fprint(c, "HTTP/1.1 201 Created\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+			c.Close()
+		}
+	}()
+	f := newFront(t, services("http://"+l.Addr().String()), nil)
+	for _, uri := range []string{"/dav/files/svc/x HTTP/1.0", "/dav/files/svc/x?y HTTP/1.0"} {
+		path, query, _ := strings.Cut(uri, "?")
+		r := httptest.NewRequest("GET", "/dav/", nil)
+		r.URL.RawQuery = query
+		f.service.Serve(httptest.NewRecorder(), r, &Call{Who: &session.Identity{Subject: "indexer", Method: session.ByClient}, Path: path})
+		select {
+		case line := <-lines:
+			if strings.Count(line, " ") != 2 {
+				t.Errorf("the server was asked %q, want one path in it", line)
+			}
+		default:
+		}
 	}
 }
