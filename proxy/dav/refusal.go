@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -96,5 +97,6 @@ func away(err error) *Refusal {
 	case errors.As(err, &slow) && slow.Timeout():
 		return &Refusal{Status: http.StatusGatewayTimeout, Reason: reasonSlow, Text: "Nextcloud takes too long to answer.", Err: err}
 	}
-	return &Refusal{Status: http.StatusBadGateway, Reason: reasonAway, Text: "Nextcloud does not answer.", Err: err}
+	text, _, _ := strings.Cut(err.Error(), ` "`) // after that the server is quoted
+	return &Refusal{Status: http.StatusBadGateway, Reason: reasonAway, Text: "Nextcloud does not answer.", Err: errors.New(text)}
 }
