@@ -109,7 +109,9 @@ func (s *Service) rewrite(p *httputil.ProxyRequest) {
 		p.Out.Header.Set("Depth", "0") // again: the client's Connection may have named it
 	}
 	if !content(p.In.Method) {
-		delete(p.Out.Header, "Accept-Encoding") // what is mapped has to be read
+		for _, name := range []string{"Accept-Encoding", "Range", "If-Range"} { // what is mapped has to be read, from its start
+			delete(p.Out.Header, name)
+		}
 	}
 	if x.sized {
 		delete(p.Out.Header, "Expect")

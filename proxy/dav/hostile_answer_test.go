@@ -136,6 +136,18 @@ func TestNotForOthers(t *testing.T) {
 	}
 }
 
+// TestWholeDocumentsOnly: no part of a document is asked for that is mapped.
+func TestWholeDocumentsOnly(t *testing.T) {
+	u := newUpstream(t, created)
+	f := newFront(t, services(u.URL), nil)
+	f.ask(t, "PROPFIND", "/dav/x", "", "Range: bytes=5-", `If-Range: "x"`)
+	f.ask(t, "GET", "/dav/x", "", "Range: bytes=5-", `If-Range: "x"`)
+	got := u.heard()
+	if got[0].h.Get("Range")+got[0].h.Get("If-Range") != "" || got[1].h.Get("Range") == "" || got[1].h.Get("If-Range") == "" {
+		t.Errorf("PROPFIND had Range %q, GET had %q, want none and its own", got[0].h.Get("Range"), got[1].h.Get("Range"))
+	}
+}
+
 // TestErrorsQuoteNothing: what goes to the log of a broken answer has nothing of
 // the answer in it.
 func TestErrorsQuoteNothing(t *testing.T) {
