@@ -48,6 +48,7 @@ func (l *loader) checkDAVService(key string, d integrations.DAV) {
 	if u := l.urlAt(key+".url", d.URL, "http", "https"); u != nil && (u.RawQuery != "" || u.Fragment != "") {
 		l.breaks(key+".url", "has a query or a fragment; leave it out")
 	}
+	l.checkOwnServer(key, d)
 	l.checkAccount(key, d.Username, d.Password)
 	if m := d.Mount; !isNone(m) {
 		switch problem := pathProblem(m); {
@@ -71,5 +72,18 @@ func (l *loader) checkDAVService(key string, d integrations.DAV) {
 	}
 	if d.Allow.Public {
 		l.breaks(key+".allow", "is public: nobody is let in to Nextcloud unknown; write signed-in, or groups:, users: and clients: lists")
+	}
+}
+
+// checkOwnServer wants what is used with people's own credentials on the server
+// that these are for.
+func (l *loader) checkOwnServer(key string, d integrations.DAV) {
+	if d.URL == "" || d.Credential == "service" || d.Credential == "" && (d.Username != "" || !d.Said()) {
+		return
+	}
+	to, err := parseURL(d.URL, "http", "https")
+	nextcloud, errNextcloud := parseURL(l.cfg.Nextcloud.URL, "http", "https")
+	if err == nil && errNextcloud == nil && origin(to) != origin(nextcloud) {
+		l.breaks(key+".url", "is on %s, not on that of nextcloud.url: people's own credentials would go there (credential: user); use a service account", origin(to))
 	}
 }
