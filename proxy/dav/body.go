@@ -15,7 +15,10 @@ import (
 // name takes about one MiB.
 const (
 	maxXML   = 8 << 20
+	smallXML = 64 << 10 // up to which a body need not wait for others
 	maxDepth = 64
+
+	maxDocuments = 16 // larger ones at a time: each is in memory, and read into more
 )
 
 var (

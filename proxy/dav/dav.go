@@ -56,12 +56,13 @@ type Call struct {
 
 // Service answers requests for all mounts. Safe for concurrent use.
 type Service struct {
-	o       Options
-	mounts  table
-	wire    *http.Transport
-	proxy   *httputil.ReverseProxy
-	uploads chan struct{} // holds one for each upload that is being cut up
-	metrics *metrics
+	o         Options
+	mounts    table
+	wire      *http.Transport
+	proxy     *httputil.ReverseProxy
+	uploads   chan struct{} // holds one for each upload that is being cut up
+	documents chan struct{} // holds one for each large body of XML
+	metrics   *metrics
 }
 
 const (
@@ -77,7 +78,7 @@ const (
 // New makes a service of what is configured and has a mount; it opens no
 // connection.
 func New(cfg integrations.Config, o Options) (*Service, error) {
-	s := &Service{o: o, uploads: make(chan struct{}, maxUploads), metrics: newMetrics(o.Registry)}
+	s := &Service{o: o, uploads: make(chan struct{}, maxUploads), documents: make(chan struct{}, maxDocuments), metrics: newMetrics(o.Registry)}
 	var mounts []*Mount
 	for _, d := range []struct {
 		name string
@@ -145,9 +146,9 @@ type call struct {
 	sized bool   // body replaces the request's
 	err   error
 
-	length int64       // of a body that does not say itself; 0: not known
-	broken atomic.Bool // the client broke its body off
-	placed bool        // it has a place among Service.uploads
+	length int64         // of a body that does not say itself; 0: not known
+	broken atomic.Bool   // the client broke its body off
+	place  chan struct{} // that it has a place in: Service.uploads, or documents; nil for none
 }
 
 type callKey struct{}
@@ -160,6 +161,11 @@ func callOf(r *http.Request) *call { return r.Context().Value(callKey{}).(*call)
 func (s *Service) Serve(w http.ResponseWriter, r *http.Request, c *Call) error {
 	defer cutOff(w, r)()
 	x := &call{s: s, c: c, r: r.WithContext(r.Context())} // a copy: its header is changed
+	defer func() {                                        // also if the answer is cut off
+		if x.place != nil {
+			<-x.place
+		}
+	}()
 	if no := s.prepare(w, x); no != nil {
 		s.metrics.refused.WithLabelValues(no.Reason).Inc()
 		return no
@@ -174,11 +180,6 @@ func (s *Service) Serve(w http.ResponseWriter, r *http.Request, c *Call) error {
 		defer leave(w, r)
 	}
 	if x.length = announced(r.Header); !x.sized && r.ContentLength < 0 && x.length == 0 {
-		defer func() { // also if the answer is cut off
-			if x.placed {
-				<-s.uploads
-			}
-		}()
 		done, err := s.measure(w, x)
 		if done || err != nil {
 			return s.failed(err)
@@ -263,6 +264,11 @@ func (s *Service) prepare(w http.ResponseWriter, x *call) *Refusal {
 		x.r.Header.Set("Depth", "0") // who else there is is nobody's business
 	}
 	if carriesXML(x.r) {
+		if n := x.r.ContentLength; n < 0 || n > smallXML {
+			if err := s.takePlace(x, s.documents); err != nil {
+				return away(err)
+			}
+		}
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(xmlTime))
 		if x.body, err = in.readXML(x.r); err != nil {
 			return refused(err)

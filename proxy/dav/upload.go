@@ -46,10 +46,9 @@ func (s *Service) measure(w http.ResponseWriter, x *call) (done bool, err error)
 		return false, refused(fmt.Errorf("reading an upload: %w", err))
 	}
 	if !whole {
-		if err := s.takePlace(x.r.Context()); err != nil {
+		if err := s.takePlace(x, s.uploads); err != nil {
 			return false, err
 		}
-		x.placed = true
 		x.r.Body = &lively{x.r.Body, http.NewResponseController(w)}
 		if whole, err = readUpTo(&b, x.r.Body, partSize); err != nil {
 			return false, refused(fmt.Errorf("reading an upload: %w", err))
@@ -66,17 +65,19 @@ func (s *Service) measure(w http.ResponseWriter, x *call) (done bool, err error)
 	return true, s.inParts(w, x, &b)
 }
 
-// takePlace waits for one of the places for uploads, for a while.
-func (s *Service) takePlace(ctx context.Context) error {
+// takePlace waits for one of some places, for a while. The call has it until it
+// is over.
+func (s *Service) takePlace(x *call, in chan struct{}) error {
 	late := time.NewTimer(tidyTime)
 	defer late.Stop()
 	select {
-	case s.uploads <- struct{}{}:
+	case in <- struct{}{}:
+		x.place = in
 		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	case <-x.r.Context().Done():
+		return x.r.Context().Err()
 	case <-late.C:
-		return &Refusal{Status: http.StatusServiceUnavailable, Reason: reasonBusy, Text: "Too many uploads of unknown length at once.", RetryAfter: shortWait}
+		return &Refusal{Status: http.StatusServiceUnavailable, Reason: reasonBusy, Text: "Too many large requests at once.", RetryAfter: shortWait}
 	}
 }
 
