@@ -34,7 +34,7 @@ func TestFilesOfWhoIsSignedIn(t *testing.T) {
 		{"GET", home + "Befund%20M%c3%bcller.txt", "", nil, 200, "canary-finding"},
 		{"GET", home + "Befund%20M%c3%bcller.txt", "", []string{"Range: bytes=7-"}, 206, "finding"},
 		{"PUT", home + "Befund%20M%c3%bcller.txt", "x", []string{"If-None-Match: *"}, 412, ""},
-		{"PROPFIND", home, "", []string{"Depth: 1"}, 207, "<D:href>" + home + "Befund%20M%c3%bcller.txt</D:href>"},
+		{"PROPFIND", home, "", []string{"Depth: 1"}, 207, "<d:href>" + home + "Befund%20M%c3%bcller.txt</d:href>"},
 		{"MOVE", home + "Befund%20M%c3%bcller.txt", "", []string{"Destination: " + w.site + home + "b.txt"}, 201, ""},
 		{"GET", home + "b.txt", "", nil, 200, "canary-finding"},
 		{"MKCOL", home + "Neu", "", nil, 201, ""},

@@ -43,7 +43,7 @@ func (n *Nextcloud) caller(w http.ResponseWriter, r *http.Request) caller {
 	}
 	c := n.byHeader(r)
 	if c.standing == known {
-		s = n.sessions.edit(s.id, func(x *session) { x.uid, x.token, x.since = c.UID, c.token, n.o.Now() })
+		s = n.sessions.edit(s.id, func(x *session) { x.uid, x.token, x.byHeader, x.since = c.UID, c.token, true, n.o.Now() })
 	}
 	c.session = s
 	return c

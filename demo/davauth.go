@@ -48,15 +48,19 @@ func (n *Nextcloud) davCaller(w http.ResponseWriter, r *http.Request) (caller, b
 	return c, false
 }
 
-// davTrusts reports whether a caller known by cookie alone may act: not where a
-// Basic credential contradicts the cookie, and not in a session of the login
-// form without that session's request token. Sessions begun by a header may.
+// davTrusts reports whether a caller known by a cookie may act. In a session
+// that a header began they may, and a Basic credential beside the cookie is not
+// even looked at. In one of the login form they may not where a Basic
+// credential contradicts the cookie, nor without the session's request token.
 func (n *Nextcloud) davTrusts(r *http.Request, c caller) bool {
+	if c.session.byHeader {
+		return true
+	}
 	if authorization(r) != "" {
 		return false
 	}
 	safe := r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions
-	return safe || c.token != "" || equal(r.Header.Get("requesttoken"), c.session.requestToken)
+	return safe || equal(r.Header.Get("requesttoken"), c.session.requestToken)
 }
 
 // halfCookies reports whether a session cookie comes without the strict cookie

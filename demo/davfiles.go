@@ -1,211 +1,306 @@
 package demo
 
 import (
-	"bytes"
 	"fmt"
-	"hash/fnv"
-	"io"
 	"net/http"
-	"net/url"
-	"os"
 	"path"
-	"regexp"
+	"strconv"
 	"strings"
+	"time"
 
-	"golang.org/x/net/webdav"
+	"golang.org/x/text/unicode/norm"
 )
 
-var (
-	hrefs   = regexp.MustCompile(`<D:href>[^<]*</D:href>`)
-	escapes = regexp.MustCompile(`%[0-9A-F]{2}`)
-)
+// filePlace is a place among the caller's own files, as a path in their home.
+// Names are kept composed.
+func (c *davCall) filePlace(place string) (string, bool) {
+	p, ok := strings.CutPrefix(place+"/", "files/"+c.who.UID+"/")
+	return norm.NFC.String(strings.TrimSuffix(p, "/")), ok
+}
 
-// serve answers one request for one of the home's files. The library does the
-// work; what is here makes its answers Nextcloud's.
-func (h *home) serve(w http.ResponseWriter, r *http.Request, mount string) {
-	name := path.Clean("/" + strings.TrimPrefix(r.URL.Path, mount))
-	info, _ := h.fs.Stat(r.Context(), name) // nil: nothing there
-	r = r.Clone(r.Context())
-	out := &davWriter{ResponseWriter: w, method: r.Method, name: name, existed: info != nil, old: mount == oldRoot}
-	switch r.Method {
-	case "PROPFIND":
-		if r.Header.Get("Depth") == "" {
-			r.Header.Set("Depth", "1") // the library takes none for infinity
+// fileAt finds a file or folder. Another's home looks empty.
+func (c *davCall) fileAt(names []string) (resource, error) {
+	if len(names) == 0 {
+		return shut(collection("files")), nil
+	}
+	if _, ok := c.n.users.get(names[0]); !ok {
+		return resource{}, notHere("Principal with name " + names[0] + " not found")
+	}
+	place := "files/" + strings.Join(names, "/")
+	p, own := c.filePlace(place)
+	if !own && len(names) == 1 {
+		return collection(place), nil
+	}
+	n := c.home.files.at(p)
+	if !own || n == nil {
+		return resource{}, noFile(p)
+	}
+	return c.fileResource(n, strings.TrimSuffix("files/"+c.who.UID+"/"+p, "/")), nil
+}
+
+func noFile(p string) *fault { return notHere("File with name /" + p + " could not be located") }
+
+// fileResource is what is known of a file or folder.
+func (c *davCall) fileResource(n *node, place string) resource {
+	r := resource{place: place, dir: n.dir}
+	text := func(space, name string, value any) element { return el(space, name, fmt.Sprint(value)) }
+	r.props = told(el(nsDAV, "getlastmodified", n.modified.UTC().Format(http.TimeFormat)))
+	permissions, share := "RGDNVW", "27"
+	if n.dir {
+		permissions, share = "RGDNVCK", "31"
+		r.inside = func() []resource {
+			var all []resource
+			for _, k := range n.list() {
+				all = append(all, c.fileResource(k, place+"/"+k.name))
+			}
+			return all
 		}
-		out.buffer = new(bytes.Buffer)
-	case http.MethodGet, http.MethodHead:
-		if info != nil && info.IsDir() {
-			davHeaders(w)
-			io.WriteString(w, "This is the WebDAV interface. It can only be accessed by WebDAV clients such as the Nextcloud desktop sync client.")
-			return
+		r.props = append(r.props, told(resourceType(el(nsDAV, "collection")), text(nsDAV, "quota-used-bytes", n.size()),
+			text(nsDAV, "quota-available-bytes", -3), el(nsDAV, "getetag", n.etag()))...) // -3: no limit
+	} else {
+		r.props = append(r.props, told(text(nsDAV, "getcontentlength", len(n.data)), resourceType(),
+			el(nsDAV, "getetag", n.etag()), el(nsDAV, "getcontenttype", n.media(false)))...)
+	}
+	favorite := 0
+	if n.favorite {
+		favorite = 1
+	}
+	r.props = append(r.props, asked(
+		el(nsOC, "id", n.fileID()), text(nsOC, "fileid", n.id), el(nsOC, "permissions", permissions), text(nsOC, "size", n.size()),
+		el(nsOC, "owner-id", c.who.UID), el(nsOC, "owner-display-name", c.who.Name), el(nsOC, "share-types"), text(nsOC, "favorite", favorite),
+		el(nsOC, "comments-href", fmt.Sprint(davPrefix, "comments/files/", n.id)), el(nsOC, "comments-count", "0"), el(nsOC, "comments-unread", "0"),
+		el(nsNC, "has-preview", "false"), el(nsNC, "mount-type"), el(nsNC, "is-encrypted", "0"), el(nsOC, "data-fingerprint"),
+		el(nsOCS, "share-permissions", share), el(nsNC, "share-attributes", "[]"), el(nsNC, "sharees"),
+	)...)
+	if n.checksum != "" {
+		r.props = append(r.props, asked(el(nsOC, "checksums", el(nsOC, "checksum", n.checksum)))...)
+	}
+	r.props = append(r.props, asked(n.props...)...)
+	return r
+}
+
+// patchFile sets and removes properties of a file.
+func (c *davCall) patchFile(set, remove []element) {
+	p, _ := c.filePlace(c.path)
+	n := c.home.files.at(p)
+	for _, e := range append(remove, set...) {
+		n.props = without(n.props, e)
+	}
+	for _, e := range set {
+		switch {
+		case e.is(nsOC, "favorite"):
+			n.favorite = e.text == "1"
+		case e.Space == nsDAV:
+			n.modified = unixTime(e.text, n.modified)
+		default:
+			n.props = append(n.props, e)
 		}
-		if strings.Contains(r.Header.Get("Range"), ",") {
-			r.Header.Del("Range") // of several ranges the whole is sent
+	}
+}
+
+func without(list []element, e element) []element {
+	var kept []element
+	for _, x := range list {
+		if x.Name != e.Name {
+			kept = append(kept, x)
 		}
-		w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename*=UTF-8''%s; filename=%q", url.PathEscape(path.Base(name)), path.Base(name)))
+	}
+	return kept
+}
+
+// unixTime reads seconds; otherwise is for what is none.
+func unixTime(s string, otherwise time.Time) time.Time {
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil && n > 0 {
+		return time.Unix(n, 0)
+	}
+	return otherwise
+}
+
+// fileMethod answers what is no PROPFIND, PROPPATCH or REPORT.
+func (c *davCall) fileMethod() (*reply, error) {
+	p, own := c.filePlace(c.path)
+	if !own {
+		if _, err := c.resolve(c.path); err != nil {
+			return nil, err
+		}
+		return nil, refused(http.StatusForbidden, "This is somebody else's")
+	}
+	n := c.home.files.at(p)
+	etag, modified := "", time.Time{}
+	if n != nil {
+		etag, modified = n.etag(), n.modified
+	}
+	if a, err := c.conditions(etag, modified, n != nil); a != nil || err != nil {
+		return a, err
+	}
+	switch c.r.Method {
 	case http.MethodPut:
-		if !h.mayPut(w, r, name, info) {
-			return
-		}
-		body, err := io.ReadAll(r.Body)
-		if err != nil { // what is there is kept until all of it has come
-			davError(w, http.StatusBadRequest, `Sabre\DAV\Exception\BadRequest`, fmt.Sprintf("Expected filesize of %d bytes but read %d", r.ContentLength, len(body)))
-			return
-		}
-		if r.ContentLength < 0 {
-			body = nil // a chunked body reaches PHP empty, and is stored so
-		}
-		r.Body = io.NopCloser(bytes.NewReader(body))
+		return c.putFile(p, n)
+	case "MKCOL":
+		return c.makeDir(p, n)
+	}
+	if n == nil {
+		return nil, noFile(p)
+	}
+	switch c.r.Method {
+	case http.MethodGet, http.MethodHead:
+		return c.getFile(n), nil
+	case http.MethodDelete:
+		return c.deleteFile(p, n)
 	case "COPY", "MOVE":
-		if !h.mayCopy(w, r, mount) {
-			return
+		return c.copyFile(p, n)
+	}
+	return nil, unsupported(c.r.Method)
+}
+
+// nameFault refuses names that cannot be.
+func nameFault(p string) error {
+	invalid := func(text string) error {
+		return &fault{status: http.StatusBadRequest, exception: `OCA\DAV\Connector\Sabre\Exception\InvalidPath`, text: text,
+			more: []element{el("o:", "retry", "false"), el("o:", "reason", text)}}
+	}
+	for name := range strings.SplitSeq(p, "/") {
+		switch {
+		case name == "..":
+			return invalid("Dot files are not allowed")
+		case strings.Contains(name, `\`):
+			return invalid("File name contains at least one invalid character")
+		case strings.EqualFold(name, ".htaccess"):
+			return refused(http.StatusForbidden, "")
 		}
 	}
-	(&webdav.Handler{Prefix: mount, FileSystem: h.fs, LockSystem: h.locks}).ServeHTTP(out, r)
-	out.finish()
+	return nil
 }
 
-// mayPut checks what the library does not: a parent that is missing is a 404
-// here, and conditions are honoured (RFC 9110, section 13.1).
-func (h *home) mayPut(w http.ResponseWriter, r *http.Request, name string, info os.FileInfo) bool {
-	if dir, err := h.fs.Stat(r.Context(), path.Dir(name)); err != nil || !dir.IsDir() {
-		davError(w, http.StatusNotFound, `Sabre\DAV\Exception\NotFound`, "File with name /"+path.Dir(name)+" could not be located")
-		return false
-	}
-	etag := ""
-	if info != nil {
-		etag = fmt.Sprintf("%q", fmt.Sprintf("%x%x", info.ModTime().UnixNano(), info.Size()))
-	}
-	const failed = `Sabre\DAV\Exception\PreconditionFailed`
-	if want := r.Header.Get("If-None-Match"); info != nil && (want == "*" || listed(want, etag)) {
-		davError(w, http.StatusPreconditionFailed, failed, "An If-None-Match header was specified, but the ETag matched (or * was specified).")
-		return false
-	}
-	if want := r.Header.Get("If-Match"); want != "" && (info == nil || want != "*" && !listed(want, etag)) {
-		davError(w, http.StatusPreconditionFailed, failed, "An If-Match header was specified, but none of the specified ETags matched.")
-		return false
-	}
-	return true
+// split is a path's folder and name; at the top the folder is "".
+func split(p string) (dir, name string) {
+	dir, name = path.Split(p)
+	return strings.TrimSuffix(dir, "/"), name
 }
 
-// listed reports whether an entity tag is in a header's list.
-func listed(header, etag string) bool {
-	for t := range strings.SplitSeq(header, ",") {
-		if etag != "" && strings.TrimSpace(t) == etag {
-			return true
-		}
+func (c *davCall) putFile(p string, n *node) (*reply, error) {
+	if err := nameFault(p); err != nil {
+		return nil, err
 	}
-	return false
+	if n != nil && n.dir {
+		return nil, refused(http.StatusConflict, "PUT is not allowed on non-files.")
+	}
+	dir, _ := split(p)
+	if to := c.home.files.at(dir); to == nil || !to.dir {
+		return nil, notHere("File with name //" + dir + " could not be located") // not 409
+	}
+	return c.stored(p, c.body), nil
 }
 
-// mayCopy checks the Destination, of which only the path counts.
-func (h *home) mayCopy(w http.ResponseWriter, r *http.Request, mount string) bool {
-	raw := r.Header.Get("Destination")
-	if raw == "" {
-		davError(w, http.StatusBadRequest, `Sabre\DAV\Exception\BadRequest`, "The destination header was not supplied")
-		return false
+// stored writes a file, whose folder is there, and answers as PUT does.
+func (c *davCall) stored(p string, data []byte) *reply {
+	now := c.n.o.Now()
+	dir, name := split(p)
+	status, n := http.StatusNoContent, c.home.files.at(p)
+	if n == nil {
+		status, n = http.StatusCreated, &node{id: c.home.nextID(), name: name}
+		c.home.files.at(dir).add(n)
 	}
-	u, err := url.Parse(strings.ReplaceAll(raw, " ", "%20"))
+	n.data, n.checksum, n.modified = data, c.r.Header.Get("OC-Checksum"), unixTime(c.r.Header.Get("X-OC-Mtime"), now)
+	c.home.files.touch(dir, now)
+	a := tagged(status, n.etag(), "OC-FileId", n.fileID())
+	if c.r.Header.Get("X-OC-Mtime") != "" {
+		a.header.Set("X-OC-MTime", "accepted")
+	}
+	return a
+}
+
+func (c *davCall) getFile(n *node) *reply {
+	if n.dir {
+		a, _ := c.show(resource{dir: true})
+		return a
+	}
+	if strings.Contains(c.r.Header.Get("Range"), ",") {
+		c.r.Header.Del("Range") // of several ranges the whole is sent
+	}
+	return &reply{data: &content{n.data, n.modified}, header: http.Header{"Content-Type": {n.media(true)}, "Etag": {n.etag()}, "Oc-Etag": {n.etag()},
+		"Content-Disposition": {attachment(n.name)}}}
+}
+
+func (c *davCall) makeDir(p string, n *node) (*reply, error) {
+	if err := nameFault(p); err != nil {
+		return nil, err
+	}
+	if n != nil {
+		return nil, notAllowed("The resource you tried to create already exists")
+	}
+	dir, name := split(p)
+	to := c.home.files.at(dir)
+	if to == nil || !to.dir {
+		return nil, refused(http.StatusConflict, "Parent node does not exist")
+	}
+	now := c.n.o.Now()
+	made := newFolder(c.home.nextID(), now)
+	made.name = name
+	to.add(made)
+	c.home.files.touch(dir, now)
+	return done(http.StatusCreated, "OC-FileId", made.fileID()), nil
+}
+
+// target is the destination of COPY, MOVE or an upload, if it may be written.
+func (c *davCall) target() (p string, old *node, err error) {
+	place, err := c.destination()
 	if err != nil {
-		davError(w, http.StatusBadRequest, `Sabre\DAV\Exception\BadRequest`, "The destination header is malformed")
-		return false
+		return "", nil, err
 	}
-	if !strings.HasPrefix(u.Path, mount+"/") {
-		davError(w, http.StatusForbidden, `Sabre\DAV\Exception\Forbidden`, "Requested uri ("+u.Path+") is out of base uri ("+davRoot+")")
-		return false
+	p, own := c.filePlace(place)
+	if !own || p == "" {
+		return "", nil, refused(http.StatusForbidden, "The destination is not among your files")
 	}
-	parent := path.Dir(path.Clean(strings.TrimPrefix(u.Path, mount)))
-	if dir, err := h.fs.Stat(r.Context(), parent); err != nil || !dir.IsDir() {
-		davError(w, http.StatusConflict, `Sabre\DAV\Exception\Conflict`, "The destination node is not found")
-		return false
+	if err := nameFault(p); err != nil {
+		return "", nil, err
 	}
-	r.Header.Set("Destination", (&url.URL{Path: u.Path}).EscapedPath())
-	return true
+	dir, _ := split(p)
+	if to := c.home.files.at(dir); to == nil || !to.dir {
+		return "", nil, refused(http.StatusConflict, "The destination node is not found")
+	}
+	old = c.home.files.at(p)
+	if old != nil && c.r.Header.Get("Overwrite") == "F" {
+		return "", nil, refused(http.StatusPreconditionFailed, "The destination node already exists, and the overwrite header is set to false", el(nsSabre, "header", "Overwrite"))
+	}
+	return p, old, nil
 }
 
-// davWriter turns the library's answer into Nextcloud's on the way out.
-type davWriter struct {
-	http.ResponseWriter
-	method  string
-	name    string
-	existed bool          // something was there before
-	old     bool          // under the older address
-	buffer  *bytes.Buffer // set: the body is kept for finish
-	started bool
-	mute    bool // the body is dropped
-}
-
-// WriteHeader replaces errors by sabre's document and a PUT over an old file by
-// 204, and says what Nextcloud says about a file.
-func (d *davWriter) WriteHeader(status int) {
-	if d.started {
-		return
-	}
-	d.started = true
-	if status >= 400 {
-		d.mute, d.buffer = true, nil
-		davError(d.ResponseWriter, status, sabreName(status), http.StatusText(status))
-		return
-	}
-	h, kind := d.Header(), d.Header().Get("Content-Type")
-	davHeaders(d.ResponseWriter)
-	if d.old {
-		h.Set("DAV", oldKinds)
-	}
-	if kind != "" {
-		h.Set("Content-Type", kind)
-	}
-	if etag := h.Get("ETag"); etag != "" {
-		h.Set("OC-ETag", etag)
-	}
-	switch d.method {
-	case http.MethodPut, "MKCOL", "COPY", "MOVE", http.MethodDelete:
-		d.mute = true
-		h.Set("Content-Type", "text/html; charset=UTF-8")
-		if d.method == http.MethodPut || d.method == "MKCOL" {
-			h.Set("OC-FileId", fileID(d.name))
-		}
-		if d.method == http.MethodPut && d.existed {
-			status = http.StatusNoContent
-		}
-	case "PROPFIND":
-		h.Set("Content-Type", "application/xml; charset=utf-8")
-		h.Set("Vary", "Brief,Prefer")
-	}
-	d.ResponseWriter.WriteHeader(status)
-}
-
-func (d *davWriter) Write(p []byte) (int, error) {
-	if !d.started {
-		d.WriteHeader(http.StatusOK)
-	}
+// copyFile is COPY, and MOVE, which alone has an ETag in its answer.
+func (c *davCall) copyFile(p string, n *node) (*reply, error) {
+	to, old, err := c.target()
 	switch {
-	case d.mute:
-		return len(p), nil
-	case d.buffer != nil:
-		return d.buffer.Write(p)
+	case err != nil:
+		return nil, err
+	case to == p:
+		return nil, refused(http.StatusForbidden, "Source and destination uri are identical.")
+	case strings.HasPrefix(to+"/", p+"/") || p == "":
+		return nil, refused(http.StatusConflict, "The destination may not be part of the same subtree as the source path.")
+	case strings.HasPrefix(p+"/", to+"/"):
+		return nil, refused(http.StatusForbidden, "The source is below the destination")
 	}
-	return d.ResponseWriter.Write(p)
-}
-
-// finish sends a kept body, its escapes in Nextcloud's lower case.
-func (d *davWriter) finish() {
-	if d.buffer == nil {
-		return
+	status, now := http.StatusCreated, c.n.o.Now()
+	if old != nil {
+		status = http.StatusNoContent
 	}
-	d.ResponseWriter.Write(hrefs.ReplaceAllFunc(d.buffer.Bytes(), func(b []byte) []byte {
-		return escapes.ReplaceAllFunc(b, bytes.ToLower)
-	}))
+	dir, name := split(to)
+	if c.r.Method == "COPY" {
+		n = n.copied(c.home.nextID)
+	} else {
+		c.home.detach(p, now)
+	}
+	n.name = name
+	c.home.files.at(dir).add(n)
+	c.home.files.touch(dir, now)
+	if c.r.Method == "COPY" {
+		return done(status, "OC-FileId", n.fileID()), nil
+	}
+	return tagged(status, n.etag(), "OC-FileId", n.fileID()), nil
 }
 
-func sabreName(status int) string {
-	name := strings.ReplaceAll(http.StatusText(status), " ", "")
-	return `Sabre\DAV\Exception\` + name
-}
-
-// fileID is eight digits and the instance, as OC-FileId has it.
-func fileID(name string) string {
-	h := fnv.New32a()
-	io.WriteString(h, name)
-	return fmt.Sprintf("%08d%s", h.Sum32()%1e8, sessionCookie)
+// detach takes a file out of its folder.
+func (h *home) detach(p string, now time.Time) {
+	dir, name := split(p)
+	delete(h.files.at(dir).kids, name)
+	h.files.touch(dir, now)
 }

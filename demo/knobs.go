@@ -2,6 +2,8 @@ package demo
 
 import (
 	"context"
+	"net/http"
+	"strings"
 	"sync"
 	"time"
 )
@@ -35,6 +37,9 @@ type knobs struct {
 	failed      int
 	latency     map[Endpoint]time.Duration
 	calls       map[Endpoint]int
+	dav         int    // status of every DAV answer; 0: as they come
+	davTo       string // Location of those
+	zip         bool   // DAV answers are gzipped unasked
 }
 
 func newKnobs() *knobs {
@@ -106,6 +111,54 @@ func (n *Nextcloud) SetLatency(e Endpoint, d time.Duration) {
 	n.knobs.mu.Lock()
 	defer n.knobs.mu.Unlock()
 	n.knobs.latency[e] = d
+}
+
+// SetDAV makes every DAV answer have a status, until it is set to 0: 401 as
+// though the credential were wrong, 429 as though there had been too many that
+// were, 302 and others with location as Location, where it is not "".
+func (n *Nextcloud) SetDAV(status int, location string) {
+	n.knobs.mu.Lock()
+	defer n.knobs.mu.Unlock()
+	n.knobs.dav, n.knobs.davTo = status, location
+}
+
+// SetGzip makes PROPFIND answers come gzipped even to who did not ask for it.
+func (n *Nextcloud) SetGzip(on bool) {
+	n.knobs.mu.Lock()
+	defer n.knobs.mu.Unlock()
+	n.knobs.zip = on
+}
+
+// zips reports whether an answer that can be is gzipped.
+func (k *knobs) zips(r *http.Request) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.zip || strings.Contains(r.Header.Get("Accept-Encoding"), "gzip")
+}
+
+// davFault answers as [Nextcloud.SetDAV] says.
+func (n *Nextcloud) davFault(w http.ResponseWriter, r *http.Request) bool {
+	n.knobs.mu.Lock()
+	status, to := n.knobs.dav, n.knobs.davTo
+	n.knobs.mu.Unlock()
+	if status == 0 {
+		return false
+	}
+	n.open(w, r)
+	switch status {
+	case http.StatusUnauthorized:
+		n.knobs.failedLogin()
+		challenge(w, r, strings.Join([]string{noPublic, badBasic, noBearer, badBasic}, ", "))
+	case http.StatusTooManyRequests:
+		davError(w, status, `OCP\Security\Bruteforce\MaxDelayReached`, "Reached maximum delay")
+	default:
+		if to != "" {
+			w.Header().Set("Location", to)
+		}
+		davHeaders(w)
+		w.WriteHeader(status)
+	}
+	return true
 }
 
 // Calls is how often an endpoint has been called, failures included.

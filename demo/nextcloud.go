@@ -3,6 +3,8 @@ package demo
 import (
 	"log/slog"
 	"net/http"
+	"path"
+	"slices"
 	"strings"
 	"time"
 )
@@ -52,7 +54,7 @@ type Nextcloud struct {
 	keys     *keyring
 	knobs    *knobs
 	pages    *pages
-	files    *files
+	homes    *homes
 	flows    loginFlows
 	routes   map[string]route
 	prefixes []prefix
@@ -91,9 +93,8 @@ func NewNextcloud(o Options) *Nextcloud {
 	}
 	n := &Nextcloud{
 		o: o, users: newDirectory(o.Users), clients: newRegistry(o.Clients), sessions: newSessions(),
-		oauth2: newGrants(), oidc: newGrants(), keys: new(keyring), knobs: newKnobs(), pages: newPages(hint),
+		oauth2: newGrants(), oidc: newGrants(), keys: new(keyring), knobs: newKnobs(), pages: newPages(hint), homes: newHomes(),
 	}
-	n.files = newFiles(n)
 	n.routes, n.prefixes = n.table()
 	return n
 }
@@ -102,27 +103,30 @@ func NewNextcloud(o Options) *Nextcloud {
 // without "/index.php", which is optional as on a server with pretty URLs.
 func (n *Nextcloud) table() (map[string]route, []prefix) {
 	exact := map[string]route{
-		"/":                               {endpoint: Login, serve: n.home},
-		"/status.php":                     {endpoint: Status, serve: n.status},
-		"/heartbeat":                      {endpoint: Status, serve: func(w http.ResponseWriter, r *http.Request) { htmlHeaders(w) }},
-		"/core/css/demo.css":              {serve: n.pages.file("demo.css")},
-		"/login":                          {endpoint: Login, serve: n.login},
-		"/logout":                         {endpoint: Login, serve: n.logout},
-		"/login/v2":                       {endpoint: Flow, serve: n.flowInit},
-		"/login/v2/poll":                  {endpoint: Flow, serve: n.flowPoll},
-		"/login/v2/flow":                  {endpoint: Flow, serve: n.flowPicker},
-		"/login/v2/grant":                 {endpoint: Flow, serve: n.flowGrantV2},
-		"/login/flow":                     {endpoint: Flow, serve: n.flow},
-		"/login/flow/grant":               {endpoint: Flow, serve: n.flowGrant},
-		"/apps/dashboard/":                {endpoint: Login, serve: n.home},
-		"/apps/oauth2/authorize":          {endpoint: Authorize, serve: n.oauthAuthorize},
-		"/apps/oauth2/api/v1/token":       {endpoint: Token, serve: n.oauthToken, own: true},
-		wellKnown:                         {endpoint: Discovery, serve: n.wellKnown},
-		"/apps/oidc/js/redirect.js":       {serve: n.pages.file("redirect.js")},
-		"/ocs/v1.php/cloud/user":          {endpoint: OCS, serve: n.ocsUser},
-		"/ocs/v2.php/cloud/user":          {endpoint: OCS, serve: n.ocsUser},
-		"/ocs/v2.php/core/apppassword":    {endpoint: AppPassword, serve: n.ocsAppPassword},
-		"/ocs/v2.php/core/getapppassword": {endpoint: AppPassword, serve: n.ocsGetAppPassword},
+		"/":                                   {endpoint: Login, serve: n.home},
+		"/status.php":                         {endpoint: Status, serve: n.status},
+		"/heartbeat":                          {endpoint: Status, serve: func(w http.ResponseWriter, r *http.Request) { htmlHeaders(w) }},
+		"/core/css/demo.css":                  {serve: n.pages.file("demo.css")},
+		"/login":                              {endpoint: Login, serve: n.login},
+		"/logout":                             {endpoint: Login, serve: n.logout},
+		"/login/v2":                           {endpoint: Flow, serve: n.flowInit},
+		"/login/v2/poll":                      {endpoint: Flow, serve: n.flowPoll},
+		"/login/v2/flow":                      {endpoint: Flow, serve: n.flowPicker},
+		"/login/v2/grant":                     {endpoint: Flow, serve: n.flowGrantV2},
+		"/login/flow":                         {endpoint: Flow, serve: n.flow},
+		"/login/flow/grant":                   {endpoint: Flow, serve: n.flowGrant},
+		"/apps/dashboard/":                    {endpoint: Login, serve: n.home},
+		"/apps/oauth2/authorize":              {endpoint: Authorize, serve: n.oauthAuthorize},
+		"/apps/oauth2/api/v1/token":           {endpoint: Token, serve: n.oauthToken, own: true},
+		wellKnown:                             {endpoint: Discovery, serve: n.wellKnown},
+		"/apps/oidc/js/redirect.js":           {serve: n.pages.file("redirect.js")},
+		"/ocs/v1.php/cloud/user":              {endpoint: OCS, serve: n.ocsUser},
+		"/ocs/v2.php/cloud/user":              {endpoint: OCS, serve: n.ocsUser},
+		"/ocs/v2.php/core/apppassword":        {endpoint: AppPassword, serve: n.ocsAppPassword},
+		"/ocs/v2.php/core/getapppassword":     {endpoint: AppPassword, serve: n.ocsGetAppPassword},
+		"/ocs/v2.php/core/apppassword/rotate": {endpoint: AppPassword, serve: n.ocsRotateAppPassword},
+		"/.well-known/caldav":                 {serve: toDAV},
+		"/.well-known/carddav":                {serve: toDAV},
 	}
 	if n.o.OIDC != NoOIDC {
 		exact["/apps/oidc/openid-configuration"] = route{endpoint: Discovery, serve: n.discovery}
@@ -140,23 +144,21 @@ func (n *Nextcloud) table() (map[string]route, []prefix) {
 		{"/login/v2/flow/", route{endpoint: Flow, serve: n.flowLanding}},
 		{"/ocs/v1.php/", route{endpoint: OCS, serve: n.ocsOther}},
 		{"/ocs/v2.php/", route{endpoint: OCS, serve: n.ocsOther}},
-		{"/remote.php/", route{endpoint: DAV, serve: n.files.serve}},
+		{"/remote.php/", route{endpoint: DAV, serve: n.dav}},
 	}
 }
 
 // find returns what answers at a path.
-func (n *Nextcloud) find(path string) route {
-	if path != "/index.php" {
-		path = strings.TrimPrefix(path, "/index.php")
-	} else {
-		path = "/"
+func (n *Nextcloud) find(p string) route {
+	if p = strings.TrimPrefix(p, "/index.php"); p == "" {
+		p = "/"
 	}
-	if rt, ok := n.routes[path]; ok {
+	if rt, ok := n.routes[p]; ok {
 		return rt
 	}
-	for _, p := range n.prefixes {
-		if strings.HasPrefix(path, p.path) {
-			return p.route
+	for _, x := range n.prefixes {
+		if strings.HasPrefix(p, x.path) {
+			return x.route
 		}
 	}
 	return route{serve: n.notFound}
@@ -173,6 +175,11 @@ func (n *Nextcloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, limit)
 	rt := n.find(r.URL.Path)
+	if dotted(r.URL.Path) {
+		if rt = n.find(path.Clean(r.URL.Path)); rt.endpoint != DAV {
+			rt.serve = n.astray(rt)
+		}
+	}
 	n.knobs.count(rt.endpoint)
 	n.o.Log.DebugContext(r.Context(), "pretend nextcloud", "method", r.Method, "path", r.URL.Path)
 	if !rt.own && !n.knobs.wait(r.Context(), rt.endpoint) {
@@ -183,6 +190,22 @@ func (n *Nextcloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	rt.serve(w, r)
+}
+
+// dotted reports whether a path has segments of dots that lead elsewhere.
+func dotted(p string) bool { return slices.Contains(strings.Split(p, "/"), "..") }
+
+// astray answers where dot segments lead out of the DAV tree. As seen, the web
+// server goes by the normal path and runs another program with the path as it
+// was sent: OCS stumbles over that, status.php does not look.
+func (n *Nextcloud) astray(rt route) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if rt.endpoint == Status {
+			rt.serve(w, r)
+			return
+		}
+		n.pages.show(w, http.StatusInternalServerError, "error", view{Title: "Internal Server Error", Message: "The server was unable to complete your request."})
+	}
 }
 
 // base is this server's scheme and host as the caller sees it.

@@ -128,6 +128,24 @@ func (n *Nextcloud) ocsAppPassword(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// ocsRotateAppPassword is POST core/apppassword/rotate: a new app password for
+// the one used, which is dead at once.
+func (n *Nextcloud) ocsRotateAppPassword(w http.ResponseWriter, r *http.Request) {
+	c, ok := n.ocsCaller(w, r)
+	g, has := n.oauth2.byAccess(c.token)
+	switch {
+	case !ok:
+	case r.Method != http.MethodPost:
+		ocs(w, r, 404, unknownQuery, nil)
+	case !has:
+		ocs(w, r, 403, "no app password in use", nil)
+	default:
+		g.access = alnum(72)
+		n.oauth2.replace(g, false, "")
+		ocs(w, r, 200, "OK", object{{"apppassword", g.access}})
+	}
+}
+
 // ocsGetAppPassword is core/getapppassword: a new app password for whoever
 // comes with the real one.
 func (n *Nextcloud) ocsGetAppPassword(w http.ResponseWriter, r *http.Request) {

@@ -23,6 +23,7 @@ type session struct {
 	requestToken string // must come with every form
 	uid          string // "": nobody is signed in
 	token        string // the app password it stands on; "" after the login form
+	byHeader     bool   // it was begun by an Authorization header
 	since        time.Time
 	message      string // shown once above the login form
 	stateToken   string // of the built-in OAuth2's pages
@@ -161,7 +162,7 @@ func (n *Nextcloud) cookie(r *http.Request, name, value string, maxAge int) *htt
 // signIn turns a session into a person's, under a new id.
 func (n *Nextcloud) signIn(w http.ResponseWriter, r *http.Request, s session, uid string) session {
 	n.sessions.drop(s.id)
-	s.uid, s.token, s.since, s.message = uid, "", n.o.Now(), ""
+	s.uid, s.token, s.byHeader, s.since, s.message = uid, "", false, n.o.Now(), ""
 	s = n.sessions.begin(s)
 	http.SetCookie(w, n.cookie(r, sessionCookie, s.id, 0))
 	http.SetCookie(w, n.cookie(r, "nc_username", uid, rememberSeconds))
