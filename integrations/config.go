@@ -1,6 +1,7 @@
 package integrations
 
 import (
+	"strings"
 	"time"
 
 	"anteroom/session"
@@ -54,6 +55,46 @@ func (d DAV) Said() bool {
 // Account is the service account that is used.
 func (d DAV) Account() session.Credential {
 	return session.Credential{User: d.Username, Secret: d.Password}
+}
+
+// ByService reports whether the service account is used, not each person's own
+// credential.
+func (d DAV) ByService() bool { return d.Credential == "service" }
+
+// Allows reports whether who may use it. What uses the service account is for
+// configured clients alone until somebody is allowed by name, group or the word
+// signed-in; what uses each person's own is for whoever is signed in.
+func (d *DAV) Allows(who *session.Identity) bool {
+	switch client := who.Method == session.ByClient; {
+	case d.Allow.Said():
+		return d.Allow.Permits(who)
+	case client:
+		return d.ByService()
+	}
+	return !d.ByService()
+}
+
+// ScopeOf is the scope's segments with {user} filled in, nil for all there is;
+// false for somebody whose id is no name of a folder.
+func (d *DAV) ScopeOf(who *session.Identity) (scope []string, ok bool) {
+	s := strings.Trim(d.Scope, "/")
+	if s == "" {
+		return nil, true
+	}
+	scope = strings.Split(s, "/")
+	for i, s := range scope {
+		if s != "{user}" {
+			continue
+		}
+		if scope[i] = who.Subject; !plainName(scope[i]) {
+			return nil, false
+		}
+	}
+	return scope, true
+}
+
+func plainName(s string) bool {
+	return s != "" && s != "." && s != ".." && !strings.ContainsAny(s, `/\`)
 }
 
 // ByUser reports whether it is served with each person's own credential.

@@ -8,7 +8,6 @@ import (
 
 	"anteroom/integrations"
 	"anteroom/proxy/audit"
-	"anteroom/proxy/dav"
 	"anteroom/proxy/pages"
 	"anteroom/session"
 )
@@ -27,7 +26,7 @@ const (
 )
 
 // granted is where DAV asks for people's app passwords; nil: nobody can grant one.
-func (s *Server) granted() dav.Connections {
+func (s *Server) granted() integrations.Granted {
 	if s.o.Connections == nil {
 		return nil
 	}

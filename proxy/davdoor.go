@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"anteroom/integrations"
 	"anteroom/proxy/audit"
 	"anteroom/proxy/authn"
 	"anteroom/proxy/authz"
@@ -25,8 +26,9 @@ func (s *Server) openDAV() (err error) {
 		return err
 	}
 	s.programs = authn.Chain{said, s.callers}
+	s.access = &integrations.Access{Granted: s.granted(), Refused: said.Forget, Public: originOf(s.public), Log: s.o.Log}
 	s.dav, err = dav.New(s.o.Integrations, dav.Options{Client: s.o.Nextcloud, Public: originOf(s.public), Ours: s.oursIn,
-		Connections: s.granted(), Refused: said.Forget, Log: s.o.Log, Registry: s.o.Registry})
+		Access: s.access, Log: s.o.Log, Registry: s.o.Registry})
 	return err
 }
 
@@ -92,12 +94,7 @@ func (s *Server) passDAV(x *exchange, who *session.Identity) error {
 	if x.r.Body != nil && x.r.Body != http.NoBody {
 		x.r.Body = body
 	}
-	own, ofSession := x.own, sessionCredential(x.session)
-	if who.Method == session.ByAssertion { // what it stands for is a session's
-		own, ofSession = session.Credential{}, own
-	}
-	c := &dav.Call{Who: who, Own: own, Session: ofSession, Path: escapedPath(x.r),
-		ForwardedFor: x.hop.ForwardedFor, RequestID: x.hop.RequestID, Traceparent: x.hop.Traceparent}
+	c := &dav.Call{Caller: s.caller(x, who), Path: escapedPath(x.r)}
 	var err error
 	defer func() { s.accessed(x, c, body.n, err) }()
 	err = s.dav.Serve(x, x.r, c)
@@ -106,6 +103,16 @@ func (s *Server) passDAV(x *exchange, who *session.Identity) error {
 		err = &refusal{status: no.Status, reason: no.Reason, text: no.Text, cause: no.Err, style: refuseByDAV, after: no.RetryAfter, recorded: true}
 	}
 	return err
+}
+
+// caller is who asks, and what they bring that opens Nextcloud.
+func (s *Server) caller(x *exchange, who *session.Identity) integrations.Caller {
+	c := integrations.Caller{Who: who, Own: x.own, Session: sessionCredential(x.session),
+		ForwardedFor: x.hop.ForwardedFor, RequestID: x.hop.RequestID, Traceparent: x.hop.Traceparent}
+	if who.Method == session.ByAssertion { // what it stands for is a session's
+		c.Own, c.Session = session.Credential{}, c.Own
+	}
+	return c
 }
 
 // ownPage refuses what a page of another site makes a browser do with its

@@ -80,6 +80,7 @@ type Server struct {
 	away       *pages.Pages         // for addresses of theirs
 
 	dav      *dav.Service // nil: none is served
+	access   *integrations.Access
 	programs authn.Source // knows who comes to it; nil where it is
 
 	http     *http.Server

@@ -1,17 +1,16 @@
 package dav
 
 import (
-	"bufio"
-	"bytes"
 	"compress/gzip"
 	"io"
-	"log/slog"
 	"mime"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
+
+	"anteroom/integrations"
 )
 
 // answered makes the client's answer of the server's; an error is a *Refusal
@@ -30,46 +29,21 @@ func (s *Service) answered(resp *http.Response) error {
 	}
 	s.guardContent(x, resp)
 	if resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") == "" {
-		resp.Header.Set("Retry-After", strconv.Itoa(int(maintenanceWait/time.Second)))
+		resp.Header.Set("Retry-After", strconv.Itoa(int(integrations.MaintenanceWait/time.Second)))
 	}
 	return s.mapBody(x, resp)
 }
 
-const (
-	maintenanceWait = 2 * time.Minute // what Nextcloud itself says, where it says anything
-	throttledWait   = 30 * time.Second
-	maxPeek         = 4 << 10
-)
-
 // trouble tells what is wrong between us and the server from what the server
 // says to the client.
 func (s *Service) trouble(x *call, resp *http.Response) *Refusal {
-	switch status := resp.StatusCode; {
-	case status == http.StatusUnauthorized:
-		return s.unauthorized(x.r.Context(), x)
-	case status == http.StatusTooManyRequests:
-		wait := throttledWait
-		if n, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && n > 0 {
-			wait = time.Duration(min(n, 3600)) * time.Second
-		}
-		s.log(x, "nextcloud throttles our requests: let it trust this proxy, so that it counts by client (trusted_proxies)")
-		return &Refusal{Status: status, Reason: reasonThrottled, Text: "Nextcloud asks to slow down.", RetryAfter: wait}
-	case status == http.StatusServiceUnavailable:
-		s.log(x, "nextcloud is not available: maintenance, or too much to do")
-	case status == http.StatusInternalServerError && x.by != byService && peek(resp, `OC\User\LoginException`):
-		return &Refusal{Status: http.StatusForbidden, Reason: reasonDisabled, Text: "Nextcloud has disabled this account."}
-	case status == http.StatusBadRequest && !isXML(typeOf(resp)) && peek(resp, "rusted domain", "ntrusted domain"):
-		s.log(x, "nextcloud does not trust the name it is called by: add the host of integrations."+x.mount.Name+".url to its trusted_domains")
-		return &Refusal{Status: http.StatusBadGateway, Reason: reasonUntrusted, Text: "Nextcloud does not answer to the name it is called by; the operator of this gateway has to change that."}
-	case status == http.StatusOK && !content(x.r.Method) && asksXML(x.r.Method) && typeOf(resp) == "text/html":
-		s.log(x, "what answers is no DAV server: integrations."+x.mount.Name+".url should end in /remote.php/dav, or lie below it")
-		return &Refusal{Status: http.StatusBadGateway, Reason: reasonNotDAV, Text: "What answers in Nextcloud's place is no DAV server."}
+	if no := s.o.Access.Trouble(&x.grant, resp); no != nil {
+		return no
+	}
+	if resp.StatusCode == http.StatusOK && asksXML(x.r.Method) && typeOf(resp) == "text/html" {
+		return s.o.Access.NotDAV(&x.grant)
 	}
 	return nil
-}
-
-func (s *Service) log(x *call, text string) {
-	s.o.Log.Warn(text, slog.String("integration", x.mount.Name), slog.String("request_id", x.c.RequestID))
 }
 
 // asksXML knows the methods whose answer is XML.
@@ -117,22 +91,6 @@ func typeOf(resp *http.Response) string {
 	return t
 }
 
-// peek looks for a text at the start of an answer's body, which stays whole.
-func peek(resp *http.Response, texts ...string) bool {
-	b := bufio.NewReaderSize(resp.Body, maxPeek)
-	start, _ := b.Peek(maxPeek)
-	resp.Body = struct {
-		io.Reader
-		io.Closer
-	}{b, resp.Body}
-	for _, t := range texts {
-		if bytes.Contains(start, []byte(t)) {
-			return true
-		}
-	}
-	return false
-}
-
 // mapLocation maps the headers that say where something is. A redirect to
 // anywhere else would lead the client, and its credential, away.
 func (s *Service) mapLocation(x *call, resp *http.Response) *Refusal {
@@ -150,7 +108,7 @@ func (s *Service) mapLocation(x *call, resp *http.Response) *Refusal {
 				to = u.Scheme + "://" + u.Host
 			}
 			s.o.Log.Warn("nextcloud redirects away from its DAV services; that was not followed", "integration", x.mount.Name, "to", to, "request_id", x.c.RequestID)
-			return &Refusal{Status: http.StatusBadGateway, Reason: reasonRedirect, Text: "Nextcloud redirects to another place; that is not followed."}
+			return &Refusal{Status: http.StatusBadGateway, Reason: integrations.ReasonRedirect, Text: "Nextcloud redirects to another place; that is not followed."}
 		}
 	}
 	return nil
@@ -194,7 +152,7 @@ func (s *Service) mapBody(x *call, resp *http.Response) error {
 	case "gzip", "x-gzip":
 		resp.Body = &unzipped{src: resp.Body}
 	default:
-		return &Refusal{Status: http.StatusBadGateway, Reason: reasonNotDAV, Text: "Nextcloud answers in an encoding that was not asked for."}
+		return &Refusal{Status: http.StatusBadGateway, Reason: integrations.ReasonNotDAV, Text: "Nextcloud answers in an encoding that was not asked for."}
 	}
 	o := s.mounts.outwardFrom(x.mount, x.c.Who, s.o.Public)
 	resp.Body = newRewritten(resp.Body, o.replace)

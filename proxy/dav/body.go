@@ -92,7 +92,7 @@ func (in *inward) readXML(r *http.Request) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &scan{everywhere: !in.sets, scoped: in.entry.scope != nil}
+	s := &scan{everywhere: !in.sets, scoped: in.entry.scope() != ""}
 	return mapped, s.sound(body, seen)
 }
 

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"testing"
 
+	"anteroom/integrations"
 	"anteroom/session"
 )
 
@@ -27,8 +28,8 @@ func TestUsersOwn(t *testing.T) {
 	cfg.WebDAV.Username, cfg.WebDAV.Credential = "", "user"
 	var refusedCredential session.Credential
 	granted := &grants{of: map[string]session.Credential{"ada": {User: "ada@example.com", Secret: "canary-app-password"}}}
-	s, err := New(cfg, Options{Client: &http.Client{Transport: &http.Transport{}}, Public: "http://voice", Ours: func(string) bool { return true }, Connections: granted,
-		Refused: func(c session.Credential) { refusedCredential = c }, Log: slog.New(slog.DiscardHandler)})
+	s, err := New(cfg, Options{Client: &http.Client{Transport: &http.Transport{}}, Public: "http://voice", Ours: func(string) bool { return true },
+		Access: &integrations.Access{Granted: granted, Public: "http://voice", Refused: func(c session.Credential) { refusedCredential = c }}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,16 +59,16 @@ func TestUsersOwn(t *testing.T) {
 		wantReason string
 		wantHeader string
 	}{
-		{"what came with the request", Call{Who: ada, Own: own}, 207, "", 207, "", "Basic YWRhOm93bg=="},
-		{"what came with the request, refused", Call{Who: ada, Own: own}, 401, "", 401, reasonOwn, "Basic YWRhOm93bg=="},
-		{"the session's token", Call{Who: ada, Session: session.Credential{Secret: "token"}}, 207, "", 207, "", "Bearer token"},
-		{"the session's token, refused", Call{Who: ada, Session: session.Credential{Secret: "token"}}, 401, "", 502, reasonToken, "Bearer token"},
-		{"granted", Call{Who: ada}, 207, "", 207, "", "Basic YWRhQGV4YW1wbGUuY29tOmNhbmFyeS1hcHAtcGFzc3dvcmQ="},
-		{"disabled", Call{Who: ada}, 500, `<s:exception>OC\User\LoginException</s:exception>`, 403, reasonDisabled, "Basic YWRhQGV4YW1wbGUuY29tOmNhbmFyeS1hcHAtcGFzc3dvcmQ="},
-		{"another fault of the server's", Call{Who: ada}, 500, `<s:exception>Error</s:exception>`, 500, "", "Basic YWRhQGV4YW1wbGUuY29tOmNhbmFyeS1hcHAtcGFzc3dvcmQ="},
-		{"granted, refused", Call{Who: ada}, 401, "", 403, reasonConnect, "Basic YWRhQGV4YW1wbGUuY29tOmNhbmFyeS1hcHAtcGFzc3dvcmQ="},
-		{"never granted", Call{Who: bob}, 207, "", 403, reasonConnect, ""},
-		{"a program has nothing of its own", Call{Who: &session.Identity{Subject: "client:x", Method: session.ByClient}}, 207, "", 403, reasonConnect, ""},
+		{"what came with the request", Call{Caller: integrations.Caller{Who: ada, Own: own}}, 207, "", 207, "", "Basic YWRhOm93bg=="},
+		{"what came with the request, refused", Call{Caller: integrations.Caller{Who: ada, Own: own}}, 401, "", 401, integrations.ReasonOwn, "Basic YWRhOm93bg=="},
+		{"the session's token", Call{Caller: integrations.Caller{Who: ada, Session: session.Credential{Secret: "token"}}}, 207, "", 207, "", "Bearer token"},
+		{"the session's token, refused", Call{Caller: integrations.Caller{Who: ada, Session: session.Credential{Secret: "token"}}}, 401, "", 502, integrations.ReasonToken, "Bearer token"},
+		{"granted", Call{Caller: integrations.Caller{Who: ada}}, 207, "", 207, "", "Basic YWRhQGV4YW1wbGUuY29tOmNhbmFyeS1hcHAtcGFzc3dvcmQ="},
+		{"disabled", Call{Caller: integrations.Caller{Who: ada}}, 500, `<s:exception>OC\User\LoginException</s:exception>`, 403, integrations.ReasonDisabled, "Basic YWRhQGV4YW1wbGUuY29tOmNhbmFyeS1hcHAtcGFzc3dvcmQ="},
+		{"another fault of the server's", Call{Caller: integrations.Caller{Who: ada}}, 500, `<s:exception>Error</s:exception>`, 500, "", "Basic YWRhQGV4YW1wbGUuY29tOmNhbmFyeS1hcHAtcGFzc3dvcmQ="},
+		{"granted, refused", Call{Caller: integrations.Caller{Who: ada}}, 401, "", 403, integrations.ReasonConnect, "Basic YWRhQGV4YW1wbGUuY29tOmNhbmFyeS1hcHAtcGFzc3dvcmQ="},
+		{"never granted", Call{Caller: integrations.Caller{Who: bob}}, 207, "", 403, integrations.ReasonConnect, ""},
+		{"a program has nothing of its own", Call{Caller: integrations.Caller{Who: &session.Identity{Subject: "client:x", Method: session.ByClient}}}, 207, "", 403, integrations.ReasonConnect, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -82,7 +83,7 @@ func TestUsersOwn(t *testing.T) {
 		t.Errorf("told of %v and %v, want ada's", refusedCredential.User, granted.forgotten)
 	}
 	granted.err = errors.New("away")
-	if got, reason, _ := ask(Call{Who: ada}); got != 503 || reason != reasonConnection {
+	if got, reason, _ := ask(Call{Caller: integrations.Caller{Who: ada}}); got != 503 || reason != integrations.ReasonConnections {
 		t.Errorf("with the connections away = %d %s, want 503: broken is not refused", got, reason)
 	}
 }

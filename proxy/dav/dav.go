@@ -24,7 +24,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"anteroom/integrations"
-	"anteroom/session"
 )
 
 // Options is what a Service needs besides the settings of the integrations.
@@ -32,23 +31,16 @@ type Options struct {
 	Client *http.Client // for Nextcloud: its authorities, pins and address; its timeout is for short calls and not used here
 	Public string       // our origin, for URLs that the server writes in full
 	// Ours reports whether a Host is one that is answered to here.
-	Ours        func(host string) bool
-	Connections Connections // nil: nobody can grant an app password
-	// Refused is told of a credential that came with a request and that the
-	// server refuses, though it was good before; nil: nobody is.
-	Refused  func(session.Credential)
+	Ours     func(host string) bool
+	Access   *integrations.Access // nil: nobody has anything but the service account
 	Log      *slog.Logger
 	Registry prometheus.Registerer // nil: nothing is counted
 }
 
 // Call is one request as the gate hands it over, and what became of it.
 type Call struct {
-	Who     *session.Identity
-	Own     session.Credential // that the request came with; zero for none
-	Session session.Credential // that the caller's session has; zero for none
-	Path    string             // of ours, percent-encoded, as it was sent
-
-	ForwardedFor, RequestID, Traceparent string
+	integrations.Caller
+	Path string // of ours, percent-encoded, as it was sent
 
 	As string // on return: the account that the server saw; empty for a person's own
 	To string // on return: the destination's path here, percent-encoded; empty for none
@@ -78,6 +70,9 @@ const (
 // New makes a service of what is configured and has a mount; it opens no
 // connection.
 func New(cfg integrations.Config, o Options) (*Service, error) {
+	if o.Access == nil {
+		o.Access = &integrations.Access{Public: o.Public, Log: o.Log}
+	}
 	s := &Service{o: o, uploads: make(chan struct{}, maxUploads), documents: make(chan struct{}, maxDocuments), metrics: newMetrics(o.Registry)}
 	var mounts []*Mount
 	for _, d := range []struct {
@@ -140,8 +135,7 @@ type call struct {
 	r     *http.Request // as it came
 	mount *Mount
 	at    target
-	cred  session.Credential
-	by    means
+	grant integrations.Grant
 	body  []byte // of XML, mapped; nil: the request's own is passed on
 	sized bool   // body replaces the request's
 	err   error
@@ -170,9 +164,7 @@ func (s *Service) Serve(w http.ResponseWriter, r *http.Request, c *Call) error {
 		s.metrics.refused.WithLabelValues(no.Reason).Inc()
 		return no
 	}
-	if c.As = x.cred.User; x.by != byService {
-		c.As = ""
-	}
+	c.As = x.grant.As()
 	if r.ContentLength != 0 {
 		// Without it, net/http reads the rest of the client's body away as the
 		// answer begins, and the server would miss it (HTTP/1.1 only).
@@ -227,7 +219,7 @@ func (s *Service) failed(err error) error {
 	if err == nil {
 		return nil
 	}
-	no := away(err)
+	no := integrations.Lost(err)
 	s.metrics.refused.WithLabelValues(no.Reason).Inc()
 	return no
 }
@@ -266,7 +258,7 @@ func (s *Service) prepare(w http.ResponseWriter, x *call) *Refusal {
 	if carriesXML(x.r) {
 		if n := x.r.ContentLength; n < 0 || n > smallXML {
 			if err := s.takePlace(x, s.documents); err != nil {
-				return away(err)
+				return integrations.Lost(err)
 			}
 		}
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(xmlTime))
@@ -276,8 +268,8 @@ func (s *Service) prepare(w http.ResponseWriter, x *call) *Refusal {
 		_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 		x.sized = true
 	}
-	if x.cred, x.by, err = s.credential(x.r.Context(), x.mount, x.c); err != nil {
-		return away(err)
+	if x.grant, err = s.o.Access.For(x.r.Context(), x.mount.Name, &x.mount.cfg, &x.c.Caller); err != nil {
+		return integrations.Lost(err)
 	}
 	return nil
 }

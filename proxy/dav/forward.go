@@ -129,7 +129,7 @@ func (s *Service) address(r *http.Request, x *call, raw, query string) {
 	r.Host = to.Host
 	h := r.Header
 	stripRequest(h)
-	x.cred.Set(h)
+	x.grant.Credential.Set(h)
 	h["X-Forwarded-For"] = []string{x.c.ForwardedFor}
 	h["X-Request-Id"] = []string{x.c.RequestID}
 	if x.c.Traceparent != "" {

@@ -66,7 +66,7 @@ func newFront(t *testing.T, cfg integrations.Config, change func(*Options)) *fro
 	var s *Service
 	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path, _, _ := strings.Cut(r.RequestURI, "?")
-		c := &Call{Who: &session.Identity{Subject: "testdoc", Method: session.ByClient, Username: "indexer"}, Path: path, ForwardedFor: "192.0.2.7", RequestID: "request-1"}
+		c := &Call{Caller: integrations.Caller{Who: &session.Identity{Subject: "testdoc", Method: session.ByClient, Username: "indexer"}, ForwardedFor: "192.0.2.7", RequestID: "request-1"}, Path: path}
 		err := s.Serve(w, r, c)
 		f.mu.Lock()
 		f.call, f.err = *c, err

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"anteroom/integrations"
 	"anteroom/session"
 )
 
@@ -75,7 +76,7 @@ func TestOwnHeadersStay(t *testing.T) {
 		}
 		front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Set-Cookie", "session=ours")
-			s.Serve(w, r, &Call{Who: &session.Identity{Subject: "indexer", Method: session.ByClient}, Path: r.RequestURI})
+			s.Serve(w, r, &Call{Caller: integrations.Caller{Who: &session.Identity{Subject: "indexer", Method: session.ByClient}}, Path: r.RequestURI})
 		}))
 		t.Cleanup(front.Close)
 		resp, err := http.Post(front.URL+"/dav/x", "text/calendar", strings.NewReader("x"))

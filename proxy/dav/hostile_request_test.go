@@ -119,11 +119,10 @@ func TestSearchBelowTheRoot(t *testing.T) {
 // TestTokenOpensNoConnection: an access token of an OpenID Connect provider
 // opens what uses the service account alone, as docs/dav.md says.
 func TestTokenOpensNoConnection(t *testing.T) {
-	s := &Service{o: Options{Connections: granting{}}}
-	m := &Mount{Name: "caldav", cfg: integrations.DAV{Credential: "user"}}
-	cred, by, err := s.credential(t.Context(), m, &Call{Who: &session.Identity{Subject: "testdoc", Method: session.ByToken}})
+	a := &integrations.Access{Granted: granting{}}
+	got, err := a.For(t.Context(), "caldav", &integrations.DAV{Credential: "user"}, &integrations.Caller{Who: &session.Identity{Subject: "testdoc", Method: session.ByToken}})
 	if err == nil {
-		t.Errorf("credential(a token that opens nothing at Nextcloud) = %s by %d, want none", cred.User, by)
+		t.Errorf("For(a token that opens nothing at Nextcloud) = %s by %d, want none", got.Credential.User, got.By)
 	}
 }
 
@@ -153,7 +152,7 @@ func TestRequestLine(t *testing.T) {
 		path, query, _ := strings.Cut(uri, "?")
 		r := httptest.NewRequest("GET", "/dav/", nil)
 		r.URL.RawQuery = query
-		f.service.Serve(httptest.NewRecorder(), r, &Call{Who: &session.Identity{Subject: "indexer", Method: session.ByClient}, Path: path})
+		f.service.Serve(httptest.NewRecorder(), r, &Call{Caller: integrations.Caller{Who: &session.Identity{Subject: "indexer", Method: session.ByClient}}, Path: path})
 		select {
 		case line := <-lines:
 			if strings.Count(line, " ") != 2 {

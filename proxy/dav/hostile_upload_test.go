@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"anteroom/integrations"
 	"anteroom/session"
 )
 
@@ -119,7 +120,7 @@ func TestOverWhileBeginning(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-begun; cancel() }()
 	r := httptest.NewRequest(http.MethodPut, "/dav/files/svc/x", unsized{bytes.NewReader(make([]byte, 2*partSize))}).WithContext(ctx)
-	f.service.Serve(httptest.NewRecorder(), r, &Call{Who: &session.Identity{Subject: "indexer", Method: session.ByClient}, Path: "/dav/files/svc/x"})
+	f.service.Serve(httptest.NewRecorder(), r, &Call{Caller: integrations.Caller{Who: &session.Identity{Subject: "indexer", Method: session.ByClient}}, Path: "/dav/files/svc/x"})
 	select {
 	case <-tidied:
 	case <-time.After(3 * time.Second):

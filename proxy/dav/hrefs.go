@@ -83,7 +83,7 @@ func (in *inward) reference(text string) (path string, k kind, err error) {
 // but a server that is asked about it takes its path for one of its own.
 func (in *inward) foreign(path string) error {
 	switch {
-	case in.entry.scope != nil:
+	case in.entry.scope() != "":
 		return errForeign
 	case in.sets:
 		return nil
@@ -107,7 +107,7 @@ func (in *inward) direct(path string) error {
 			return nil
 		}
 	}
-	if in.entry.scope != nil || in.entry.ByService() && !in.sets {
+	if in.entry.scope() != "" || in.entry.ByService() && !in.sets {
 		return errScope
 	}
 	return nil

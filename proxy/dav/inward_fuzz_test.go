@@ -15,7 +15,7 @@ import (
 // scoped is somebody who may see one folder of the tests' files.
 func scoped() *inward {
 	_, files := testMounts()
-	files.scope = []string{"files", "svc", "Shared"}
+	files.cfg.Scope = "/files/svc/Shared"
 	return &inward{table: newTable([]*Mount{files}), entry: files, who: anybody, below: "/files/svc/Shared/", ours: func(host string) bool { return host == "voice.example.com" }}
 }
 

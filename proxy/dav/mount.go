@@ -16,10 +16,9 @@ type Mount struct {
 	Path string // here, without a slash at its end: /dav
 	cfg  integrations.DAV
 
-	to    *url.URL // origin of the server; no path
-	base  string   // its path there, decoded, without a slash at its end; "" for the root
-	raw   string   // base, percent-encoded
-	scope []string // segments below base, decoded; nil: all of it
+	to   *url.URL // origin of the server; no path
+	base string   // its path there, decoded, without a slash at its end; "" for the root
+	raw  string   // base, percent-encoded
 
 	// principals is where the server has its principals, beside base: clients
 	// find calendars and address books by way of them (RFC 6764 §6). Empty
@@ -39,9 +38,6 @@ func newMount(name string, cfg integrations.DAV) (*Mount, error) {
 	}
 	base := strings.TrimSuffix(u.Path, "/")
 	m := &Mount{Name: name, Path: cfg.Mount, cfg: cfg, to: &url.URL{Scheme: u.Scheme, Host: u.Host}, base: base, raw: (&url.URL{Path: base}).EscapedPath()}
-	if s := strings.Trim(cfg.Scope, "/"); s != "" {
-		m.scope = strings.Split(s, "/")
-	}
 	if i := strings.LastIndexByte(base, '/'); name != "webdav" && i >= 0 {
 		m.principals = base[:i] + "/principals"
 	}
@@ -51,8 +47,11 @@ func newMount(name string, cfg integrations.DAV) (*Mount, error) {
 // ReadOnly reports whether nothing may be changed through it.
 func (m *Mount) ReadOnly() bool { return m.cfg.ReadOnly }
 
+// scope is where everything stays, as it is configured; "" for anywhere.
+func (m *Mount) scope() string { return strings.Trim(m.cfg.Scope, "/") }
+
 // ByService reports whether the service account is used, not each person's own.
-func (m *Mount) ByService() bool { return m.cfg.Credential == "service" }
+func (m *Mount) ByService() bool { return m.cfg.ByService() }
 
 // String says what it leads to and with whose credential.
 func (m *Mount) String() string {
@@ -63,19 +62,8 @@ func (m *Mount) String() string {
 	return fmt.Sprintf("%s at %s%s, with %s (integrations.%s)", map[string]string{"webdav": "files", "caldav": "calendars", "carddav": "contacts"}[m.Name], m.to, m.raw, with, m.Name)
 }
 
-// Allows reports whether who may use the mount. What uses the service account
-// is for configured clients alone until somebody is allowed by name, group or
-// the word signed-in; what uses each person's own is for whoever is signed in.
-func (m *Mount) Allows(who *session.Identity) bool {
-	a := &m.cfg.Allow
-	switch client := who.Method == session.ByClient; {
-	case a.Said():
-		return a.Permits(who)
-	case client:
-		return m.ByService()
-	}
-	return !m.ByService()
-}
+// Allows reports whether who may use the mount.
+func (m *Mount) Allows(who *session.Identity) bool { return m.cfg.Allows(who) }
 
 // holds reports whether a path on the server lies within the mount, and gives
 // the segments below its base. The path is decoded and clean.
@@ -87,27 +75,9 @@ func (m *Mount) holds(path string) (below string, ok bool) {
 // inScope reports whether a path below the base, decoded and clean, lies
 // within what who may see.
 func (m *Mount) inScope(below string, who *session.Identity) bool {
-	if m.scope == nil {
-		return true
-	}
-	scope, ok := m.scopeOf(who)
+	scope, ok := m.cfg.ScopeOf(who)
 	segments := strings.Split(strings.Trim(below, "/"), "/")
 	return ok && len(segments) >= len(scope) && slices.Equal(segments[:len(scope)], scope)
-}
-
-// scopeOf is the scope with {user} filled in; false for somebody whose id is
-// no name of a folder.
-func (m *Mount) scopeOf(who *session.Identity) (scope []string, ok bool) {
-	scope = slices.Clone(m.scope)
-	for i, s := range scope {
-		if s != "{user}" {
-			continue
-		}
-		if scope[i] = who.Subject; !plainName(scope[i]) {
-			return nil, false
-		}
-	}
-	return scope, true
 }
 
 // uploads reports whether a path below the base is that of one chunked upload
@@ -115,17 +85,13 @@ func (m *Mount) scopeOf(who *session.Identity) (scope []string, ok bool) {
 // first, and where they are moved to is held against the scope. The folder of
 // all uploads is not among it.
 func (m *Mount) uploads(below string, who *session.Identity) bool {
-	scope, ok := m.scopeOf(who)
+	scope, ok := m.cfg.ScopeOf(who)
 	segments := strings.Split(strings.Trim(below, "/"), "/")
 	return ok && len(scope) > 1 && scope[0] == "files" && len(segments) > 2 && segments[0] == "uploads" && segments[1] == scope[1]
 }
 
 // uploadMethods are those of a chunked upload.
 var uploadMethods = map[string]bool{"MKCOL": true, "PUT": true, "MOVE": true, "DELETE": true, "PROPFIND": true, "HEAD": true, "OPTIONS": true}
-
-func plainName(s string) bool {
-	return s != "" && s != "." && s != ".." && !strings.ContainsAny(s, `/\`)
-}
 
 // table is all mounts, the one with the longest base first.
 type table []*Mount

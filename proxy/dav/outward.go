@@ -30,7 +30,7 @@ func (t table) outwardFrom(entry *Mount, who *session.Identity, public string) *
 		if m == entry || *m.to != *entry.to || !m.Allows(who) {
 			continue
 		}
-		scope, ok := m.scopeOf(who)
+		scope, ok := m.cfg.ScopeOf(who)
 		if !ok {
 			continue
 		}

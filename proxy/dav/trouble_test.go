@@ -6,6 +6,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"anteroom/integrations"
 )
 
 // TestTrouble: what is wrong between us and the server is told apart from what
@@ -35,19 +37,19 @@ func TestTrouble(t *testing.T) {
 		reason       string // of ours
 		header       string
 	}{
-		{"service account refused", "PROPFIND", say(401, "application/xml", "<d:error/>"), 502, reasonService, ""},
+		{"service account refused", "PROPFIND", say(401, "application/xml", "<d:error/>"), 502, integrations.ReasonService, ""},
 		{"maintenance", "PROPFIND", say(503, "application/xml", "<d:error/>"), 503, "", "Retry-After: 120"},
 		{"maintenance that says how long", "PROPFIND", say(503, "application/xml", "<d:error/>", "Retry-After: 7"), 503, "", "Retry-After: 7"},
-		{"throttled", "GET", say(429, "text/html", "slow"), 429, reasonThrottled, ""},
-		{"untrusted domain", "PROPFIND", say(400, "text/html", "Access through untrusted domain"), 502, reasonUntrusted, ""},
+		{"throttled", "GET", say(429, "text/html", "slow"), 429, integrations.ReasonThrottled, ""},
+		{"untrusted domain", "PROPFIND", say(400, "text/html", "Access through untrusted domain"), 502, integrations.ReasonUntrusted, ""},
 		{"bad request", "PROPFIND", say(400, "application/xml", "<d:error/>"), 400, "", ""},
-		{"no DAV server", "PROPFIND", say(200, "text/html; charset=UTF-8", "<html>"), 502, reasonNotDAV, ""},
-		{"redirect elsewhere", "GET", say(302, "text/html", "", "Location: http://evil.example.com/remote.php/dav/"), 502, reasonRedirect, ""},
-		{"redirect without a scheme", "GET", say(302, "text/html", "", "Location: //evil.example.com/remote.php/dav/"), 502, reasonRedirect, ""},
-		{"redirect to the login page", "GET", say(303, "text/html", "", "Location: /index.php/login"), 502, reasonRedirect, ""},
+		{"no DAV server", "PROPFIND", say(200, "text/html; charset=UTF-8", "<html>"), 502, integrations.ReasonNotDAV, ""},
+		{"redirect elsewhere", "GET", say(302, "text/html", "", "Location: http://evil.example.com/remote.php/dav/"), 502, integrations.ReasonRedirect, ""},
+		{"redirect without a scheme", "GET", say(302, "text/html", "", "Location: //evil.example.com/remote.php/dav/"), 502, integrations.ReasonRedirect, ""},
+		{"redirect to the login page", "GET", say(303, "text/html", "", "Location: /index.php/login"), 502, integrations.ReasonRedirect, ""},
 		{"redirect within", "GET", say(301, "text/html", "", "Location: /remote.php/dav/files/"), 301, "", "Location: /dav/files/"},
-		{"redirect that leads out again", "GET", say(302, "text/html", "", "Location: /remote.php/dav/../../index.php"), 502, reasonRedirect, ""},
-		{"redirect that leads out in disguise", "GET", say(302, "text/html", "", "Location: /remote.php/dav/%2e%2e/x"), 502, reasonRedirect, ""},
+		{"redirect that leads out again", "GET", say(302, "text/html", "", "Location: /remote.php/dav/../../index.php"), 502, integrations.ReasonRedirect, ""},
+		{"redirect that leads out in disguise", "GET", say(302, "text/html", "", "Location: /remote.php/dav/%2e%2e/x"), 502, integrations.ReasonRedirect, ""},
 		{"created", "MKCOL", say(201, "text/html", "", "Location: {up}/remote.php/dav/files/x/"), 201, "", "Location: {front}/dav/files/x/"},
 		{"file that is XML", "GET", say(200, "application/xml", `<d:href xmlns:d="DAV:">/remote.php/dav/</d:href>`), 200, "", "Content-Length: 48"},
 		{"for every cache", "GET", say(200, "text/plain", "x", "Cache-Control: public, max-age=60"), 200, "", "Cache-Control: private, no-cache"},
@@ -85,7 +87,7 @@ func TestTrouble(t *testing.T) {
 		})
 	}
 	u.Close()
-	if resp, body := f.ask(t, "GET", "/dav/x", ""); resp.StatusCode != http.StatusBadGateway || strings.TrimSpace(body) != reasonAway {
-		t.Errorf("with the server away = %d %s, want 502 %s", resp.StatusCode, body, reasonAway)
+	if resp, body := f.ask(t, "GET", "/dav/x", ""); resp.StatusCode != http.StatusBadGateway || strings.TrimSpace(body) != integrations.ReasonAway {
+		t.Errorf("with the server away = %d %s, want 502 %s", resp.StatusCode, body, integrations.ReasonAway)
 	}
 }

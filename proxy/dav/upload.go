@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"anteroom/integrations"
 )
 
 // Nextcloud behind php-fpm stores a body of unknown length as an empty file,
@@ -262,7 +264,7 @@ func (p *parts) tidy() {
 func (p *parts) ok(resp *http.Response, what string) error {
 	defer resp.Body.Close()
 	if resp.StatusCode/100 == 2 {
-		io.Copy(io.Discard, io.LimitReader(resp.Body, maxPeek))
+		io.Copy(io.Discard, io.LimitReader(resp.Body, 4<<10))
 		return nil
 	}
 	if no := p.s.trouble(p.x, resp); no != nil {
@@ -272,7 +274,7 @@ func (p *parts) ok(resp *http.Response, what string) error {
 	if status < 400 {
 		status = http.StatusBadGateway
 	}
-	return &Refusal{Status: status, Reason: reasonAway, Text: "Nextcloud does not take the upload.", Err: fmt.Errorf("%s: %s", what, resp.Status)}
+	return &Refusal{Status: status, Reason: integrations.ReasonAway, Text: "Nextcloud does not take the upload.", Err: fmt.Errorf("%s: %s", what, resp.Status)}
 }
 
 // do makes a request of our own on the call's behalf.
