@@ -143,7 +143,14 @@ func reachable(listen string) string {
 
 // version prints what this program was built from.
 func version(_ context.Context, _ []string, sys system) error {
-	v, commit := "development", "unknown"
+	v, commit := builtFrom()
+	_, err := fmt.Fprintf(sys.Out, "anteroom %s (commit %s, %s)\n", v, commit, runtime.Version())
+	return err
+}
+
+// builtFrom is the version and the commit that the program was built from.
+func builtFrom() (v, commit string) {
+	v, commit = "development", "unknown"
 	if info, ok := debug.ReadBuildInfo(); ok {
 		if info.Main.Version != "" && info.Main.Version != "(devel)" {
 			v = info.Main.Version
@@ -154,6 +161,5 @@ func version(_ context.Context, _ []string, sys system) error {
 			}
 		}
 	}
-	_, err := fmt.Fprintf(sys.Out, "anteroom %s (commit %s, %s)\n", v, commit, runtime.Version())
-	return err
+	return v, commit
 }

@@ -251,6 +251,9 @@ func (l *loader) checkCookieDomain(domain, host string) {
 func (l *loader) checkIntegrations() {
 	i := l.cfg.Integrations
 	l.urlAt("integrations.directory.url", i.Directory.URL, "http", "https")
+	if i.Directory.Allow.Public {
+		l.breaks("integrations.directory.allow", "is public: who there is is nobody's business whom nobody knows; write signed-in, or groups:, users: and clients: lists")
+	}
 	l.checkAccount("integrations.directory", i.Directory.Username, i.Directory.Password)
 	l.checkDAV()
 	l.checkAccount("integrations.mail", i.Mail.Username, i.Mail.Password)

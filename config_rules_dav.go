@@ -5,12 +5,16 @@ import (
 	"strings"
 
 	"anteroom/integrations"
+	"anteroom/integrations/api"
 )
 
 // checkDAV checks the DAV services, each alone and where they would meet.
 func (l *loader) checkDAV() {
 	i := l.cfg.Integrations
 	mounts := map[string]string{}
+	if i.WebDAV.Said() || i.CalDAV.Said() || i.CardDAV.Said() || i.Directory.Username != "" {
+		l.checkShadowed("the JSON API of integrations", api.Prefix)
+	}
 	for _, d := range []struct {
 		name, mount string
 		dav         integrations.DAV
@@ -28,6 +32,9 @@ func (l *loader) checkDAV() {
 				l.breaks(key+".mount", "is %s, which meets %s of integrations.%s; give each a path of its own", quoted(d.mount), quoted(at), other)
 			}
 		}
+		if d.mount == api.Prefix || strings.HasPrefix(d.mount, api.Prefix+"/") {
+			l.breaks(key+".mount", "is among the JSON API's addresses; write another, such as /dav")
+		}
 		mounts[d.name] = d.mount
 		if served := d.dav.Said(); served {
 			l.checkShadowed("integrations."+d.name, d.mount)
@@ -39,7 +46,7 @@ func (l *loader) checkDAV() {
 func (l *loader) checkShadowed(name, mount string) {
 	for i, r := range l.cfg.Routes {
 		if p := strings.TrimSuffix(r.Path, "/"); p == mount || strings.HasPrefix(p, mount+"/") {
-			l.breaks(entry("routes", i)+".path", "is %s, which is never reached: %s is mounted at %s; move it (%s.mount)", quoted(r.Path), name, mount, name)
+			l.breaks(entry("routes", i)+".path", "is %s, which is never reached: %s is at %s; move one of them", quoted(r.Path), name, mount)
 		}
 	}
 }

@@ -17,20 +17,23 @@ const module = "anteroom"
 // and never the other way. A package that is not in it may import none of ours.
 // test packages and _test.go files are held to nothing.
 var mayImport = map[string][]string{
-	"session":           {},
-	"session/signin":    {"session"},
-	"integrations":      {"session"},
-	"proxy/authn":       {"session"},
-	"proxy/authz":       {"session"},
-	"proxy/audit":       {"session"},
-	"proxy/upstream":    {"session"},
-	"proxy/pages":       {"session"},
-	"proxy/dav":         {"session", "integrations"},
-	"proxy/forwardauth": {"session", "proxy/authz"},
-	"proxy":             {"session", "session/signin", "integrations", "proxy/authn", "proxy/authz", "proxy/audit", "proxy/upstream", "proxy/dav", "proxy/pages", "proxy/forwardauth"},
-	"demo":              {},
-	"session/storetest": {"session"},
-	".":                 nil, // main may import anything
+	"session":             {},
+	"session/signin":      {"session"},
+	"integrations":        {"session"},
+	"integrations/files":  {"integrations"},
+	"integrations/people": {"integrations"},
+	"integrations/api":    {"session", "integrations", "integrations/files", "integrations/people"},
+	"proxy/authn":         {"session"},
+	"proxy/authz":         {"session"},
+	"proxy/audit":         {"session"},
+	"proxy/upstream":      {"session"},
+	"proxy/pages":         {"session"},
+	"proxy/dav":           {"session", "integrations"},
+	"proxy/forwardauth":   {"session", "proxy/authz"},
+	"proxy":               {"session", "session/signin", "integrations", "integrations/api", "proxy/authn", "proxy/authz", "proxy/audit", "proxy/upstream", "proxy/dav", "proxy/pages", "proxy/forwardauth"},
+	"demo":                {},
+	"session/storetest":   {"session"},
+	".":                   nil, // main may import anything
 }
 
 // homes says where a third-party library may be imported. Each has few homes,
@@ -44,7 +47,7 @@ var homes = []struct {
 	{"github.com/coreos/go-oidc", []string{"session/signin"}},
 	{"golang.org/x/oauth2", []string{"session/signin"}},
 	{"github.com/go-jose/go-jose", []string{"session/signin", "proxy/authn", "proxy/upstream", "demo"}},
-	{"github.com/studio-b12/gowebdav", []string{"integrations"}},
+	{"github.com/studio-b12/gowebdav", []string{"integrations/files"}},
 	{"github.com/emersion/", []string{"integrations"}},
 	{"github.com/mileusna/useragent", []string{"proxy/pages"}},
 	{"google.golang.org/grpc", []string{"proxy"}},

@@ -159,7 +159,7 @@ func newLog(cfg TelemetryConfig, w io.Writer) *slog.Logger {
 func warnUnserved(cfg *Config, log *slog.Logger) {
 	i := cfg.Integrations
 	for name, set := range map[string]bool{
-		"directory": i.Directory.Username != "", "mail": i.Mail.IMAP != "" || i.Mail.SMTP != "",
+		"mail": i.Mail.IMAP != "" || i.Mail.SMTP != "",
 	} {
 		if set {
 			log.Warn("this version does not serve a configured integration yet", "integration", name)

@@ -115,6 +115,18 @@ func (d *directory) uids() []string {
 	return list
 }
 
+// groups lists every group, sorted.
+func (d *directory) groups() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	list := []string{"admin"}
+	for _, a := range d.list {
+		list = append(list, a.Groups...)
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
 func (d *directory) edit(uid string, f func(*account)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

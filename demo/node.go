@@ -76,14 +76,14 @@ func (n *node) etag() string {
 // fileID is the id and the instance.
 func (n *node) fileID() string { return fmt.Sprintf("%08d%s", n.id, sessionCookie) }
 
-// touch says of every folder on a path that something changed.
+// touch says of a folder, and of every one above it, that something changed.
 func (n *node) touch(p string, now time.Time) {
+	n.modified, n.changes = now, n.changes+1
 	for name := range strings.SplitSeq(p, "/") {
-		if n == nil || !n.dir {
+		if n = n.kids[name]; n == nil || !n.dir {
 			return
 		}
 		n.modified, n.changes = now, n.changes+1
-		n = n.kids[name]
 	}
 }
 

@@ -3,7 +3,6 @@ package demo
 import (
 	"bytes"
 	"net/http"
-	"slices"
 	"strings"
 )
 
@@ -170,16 +169,10 @@ func (n *Nextcloud) ocsOther(w http.ResponseWriter, r *http.Request) {
 			{"version", object{{"major", 24}, {"minor", 0}, {"micro", 5}, {"string", "24.0.5"}, {"edition", ""}, {"extendedSupport", false}}},
 			{"capabilities", object{{"bruteforce", object{{"delay", 0}}}, {"theming", object{{"name", "Nextcloud"}, {"color", "#0082c9"}}}}},
 		})
-	case "/cloud/users":
-		c, ok := n.ocsCaller(w, r)
-		switch {
-		case !ok:
-		case slices.Contains(c.Groups, "admin"):
-			ocs(w, r, 200, "OK", object{{"users", n.users.uids()}})
-		default:
-			ocs(w, r, 403, "Logged in user must be at least a sub admin", nil)
-		}
 	default:
+		if n.provisioning(w, r, path) {
+			return
+		}
 		if _, ok := n.ocsCaller(w, r); ok {
 			ocs(w, r, 404, unknownQuery, nil)
 		}

@@ -18,24 +18,30 @@ type NextcloudConfig struct {
 
 // Config is the section "integrations".
 type Config struct {
-	WebDAV    DAV     `yaml:"webdav"`
-	CalDAV    DAV     `yaml:"caldav"`
-	CardDAV   DAV     `yaml:"carddav"`
-	Directory Account `yaml:"directory"`
-	Mail      Mail    `yaml:"mail"`
+	WebDAV    DAV       `yaml:"webdav"`
+	CalDAV    DAV       `yaml:"caldav"`
+	CardDAV   DAV       `yaml:"carddav"`
+	Directory Directory `yaml:"directory"`
+	Mail      Mail      `yaml:"mail"`
 }
 
-// Account is a Nextcloud address and the service account for it.
-type Account struct {
-	URL      string         `yaml:"url" doc:"where the service lives; default below nextcloud.url"`
-	Username string         `yaml:"username" doc:"service account"`
+// Directory is the section "integrations.directory": who there is at Nextcloud.
+type Directory struct {
+	URL      string         `yaml:"url" doc:"where the service lives; default nextcloud.url"`
+	Username string         `yaml:"username" doc:"an account that may list users: an administrator, or of a group"`
 	Password session.Secret `yaml:"password" doc:"its app password"`
+	Allow    session.Allow  `yaml:"allow" doc:"who may look people up, but for themselves: groups:, users: and clients: lists, or signed-in; unset: configured clients"`
+}
+
+// Account is the service account.
+func (d Directory) Account() session.Credential {
+	return session.Credential{User: d.Username, Secret: d.Password}
 }
 
 // NoMount is the mount of a DAV service that is not served.
 const NoMount = "none"
 
-// DAV is an Account that people and programs reach through us, and how.
+// DAV is a Nextcloud service that people and programs reach through us, and how.
 type DAV struct {
 	URL        string         `yaml:"url" doc:"where the service lives; default below nextcloud.url"`
 	Username   string         `yaml:"username" doc:"service account"`
@@ -51,6 +57,9 @@ type DAV struct {
 func (d DAV) Said() bool {
 	return d.Username != "" || d.Credential != "" || d.Mount != "" && d.Mount != NoMount || d.Allow.Said()
 }
+
+// Program reports whether programs reach it as JSON.
+func (d DAV) Program() bool { return d.URL != "" && d.Said() }
 
 // Account is the service account that is used.
 func (d DAV) Account() session.Credential {

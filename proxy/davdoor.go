@@ -86,7 +86,7 @@ func (s *Server) oursIn(host string) bool {
 // passDAV answers from Nextcloud, and writes down what was done.
 func (s *Server) passDAV(x *exchange, who *session.Identity) error {
 	if x.session != nil {
-		if err := s.ownPage(x); err != nil {
+		if err := s.ownPage(x, refuseByDAV); err != nil {
 			return err
 		}
 	}
@@ -96,7 +96,7 @@ func (s *Server) passDAV(x *exchange, who *session.Identity) error {
 	}
 	c := &dav.Call{Caller: s.caller(x, who), Path: escapedPath(x.r)}
 	var err error
-	defer func() { s.accessed(x, c, body.n, err) }()
+	defer func() { s.accessed(x, audit.Event{As: c.As, To: c.To, Received: body.n}, err) }()
 	err = s.dav.Serve(x, x.r, c)
 	var no *dav.Refusal
 	if errors.As(err, &no) {
@@ -117,13 +117,13 @@ func (s *Server) caller(x *exchange, who *session.Identity) integrations.Caller 
 
 // ownPage refuses what a page of another site makes a browser do with its
 // session here, and keeps files from being run as scripts of ours.
-func (s *Server) ownPage(x *exchange) error {
+func (s *Server) ownPage(x *exchange, style refusalStyle) error {
 	if err := s.csrf.Check(x.r); err != nil {
-		return &refusal{status: http.StatusForbidden, reason: reasonOrigin, cause: err, style: refuseByDAV}
+		return &refusal{status: http.StatusForbidden, reason: reasonOrigin, cause: err, style: style}
 	}
 	switch dest := x.r.Header.Get("Sec-Fetch-Dest"); dest {
 	case "script", "style", "worker", "sharedworker", "serviceworker", "iframe", "frame", "embed", "object", "manifest", "xslt", "audioworklet", "paintworklet":
-		return &refusal{status: http.StatusForbidden, reason: reasonOrigin, text: "Files are not served to be run in a page.", style: refuseByDAV}
+		return &refusal{status: http.StatusForbidden, reason: reasonOrigin, text: "Files are not served to be run in a page.", style: style}
 	}
 	return nil
 }
@@ -137,9 +137,9 @@ func sessionCredential(s *session.Session) session.Credential {
 	return session.Credential{Secret: s.Grant().Tokens.Access}
 }
 
-// accessed writes down one use of DAV, whatever came of it.
-func (s *Server) accessed(x *exchange, c *dav.Call, received int64, err error) {
-	e := audit.Event{Kind: audit.Access, As: c.As, To: c.To, Status: x.status, Received: received, Sent: x.bytes}
+// accessed writes down one use of Nextcloud, whatever came of it.
+func (s *Server) accessed(x *exchange, e audit.Event, err error) {
+	e.Kind, e.Status, e.Sent = audit.Access, x.status, x.bytes
 	var no *refusal
 	if errors.As(err, &no) {
 		e.Status, e.Reason = no.status, no.reason

@@ -139,16 +139,23 @@ func (s *Server) note(x *exchange) {
 	s.o.Log.LogAttrs(x.r.Context(), slog.LevelInfo, "request", attrs...)
 }
 
-// shownPath is the path as the program's log has it: of DAV the service alone,
-// for names of files are personal, and the audit log is the place for them.
+// shownPath is the path as the program's log has it: of DAV and the JSON API the
+// service alone, for names are personal, and the audit log is the place for them.
 func (s *Server) shownPath(x *exchange) string {
 	path := x.r.URL.EscapedPath()
-	if d := s.ownDoor(path); x.door == doorDAV || d != nil && d.name == doorDAV { // also where it did not get so far
-		if i := strings.IndexByte(path[1:], '/'); i >= 0 {
-			return path[:i+2] + "…"
-		}
+	name := x.door
+	if d := s.ownDoor(path); d != nil { // also where it did not get so far
+		name = d.name
 	}
-	return path
+	segments := map[string]int{doorDAV: 1, doorAPI: 2}[name]
+	if segments == 0 {
+		return path
+	}
+	parts := strings.SplitN(path, "/", segments+2)
+	if len(parts) < segments+2 {
+		return path
+	}
+	return strings.Join(parts[:segments+1], "/") + "/…"
 }
 
 var (

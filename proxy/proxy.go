@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"anteroom/integrations"
+	"anteroom/integrations/api"
 	"anteroom/proxy/audit"
 	"anteroom/proxy/authn"
 	"anteroom/proxy/authz"
@@ -54,6 +55,7 @@ type Options struct {
 	Tokens       authn.Tokens              // and with an access token of the provider's; nil: they do not
 
 	NextcloudURL string // shown on the account page
+	Version      string // of the program
 	Log          *slog.Logger
 	Registry     prometheus.Registerer // nil: nothing is counted
 	Now          func() time.Time      // nil: time.Now
@@ -80,6 +82,7 @@ type Server struct {
 	away       *pages.Pages         // for addresses of theirs
 
 	dav      *dav.Service // nil: none is served
+	api      *api.API     // nil: none is served
 	access   *integrations.Access
 	programs authn.Source // knows who comes to it; nil where it is
 
@@ -114,6 +117,9 @@ func New(o Options) (*Server, error) {
 	s.callers = authn.Chain{authn.Cookie{Sessions: o.Sessions}}
 	if o.Nextcloud != nil {
 		if err := s.openDAV(); err != nil {
+			return nil, err
+		}
+		if err := s.openAPI(); err != nil {
 			return nil, err
 		}
 	}

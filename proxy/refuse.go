@@ -22,6 +22,7 @@ type refusal struct {
 	reason string // from the closed set below
 	text   string // fit for the caller; "" for the status's own words
 	style  refusalStyle
+	field  string     // the parameter or member of the body that is at fault; "" for none
 	page   pages.Page // shown to a navigation; nil for a page by status
 	cause  error
 
@@ -186,6 +187,7 @@ type problemDocument struct {
 	Status    int    `json:"status"`
 	Detail    string `json:"detail,omitempty"`
 	Reason    string `json:"reason"`
+	Field     string `json:"field,omitempty"`
 	SignIn    string `json:"sign_in,omitempty"`
 	RequestID string `json:"request_id"`
 }
@@ -193,7 +195,7 @@ type problemDocument struct {
 // problem answers a program.
 func (s *Server) problem(x *exchange, no *refusal) {
 	doc := problemDocument{Type: "about:blank", Title: http.StatusText(no.status), Status: no.status,
-		Detail: no.text, Reason: no.reason, RequestID: x.hop.RequestID}
+		Detail: no.text, Reason: no.reason, Field: no.field, RequestID: x.hop.RequestID}
 	if doc.Detail == "" {
 		doc.Detail = reasonText[no.reason]
 	}

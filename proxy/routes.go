@@ -55,9 +55,10 @@ const (
 	doorAssets = "assets"
 	doorCheck  = "forward_auth"
 	doorDAV    = "dav"
+	doorAPI    = "integrations"
 )
 
-var doorNames = []string{doorNone, doorApp, doorSignIn, doorLogout, doorOwn, doorKeys, doorAssets, doorCheck, doorDAV}
+var doorNames = []string{doorNone, doorApp, doorSignIn, doorLogout, doorOwn, doorKeys, doorAssets, doorCheck, doorDAV, doorAPI}
 
 // layRoutes lists every URL we answer ourselves, then the application's.
 func (s *Server) layRoutes() error {
@@ -85,6 +86,7 @@ func (s *Server) layRoutes() error {
 	}
 	s.layChecks()
 	s.layDAV()
+	s.layAPI()
 	for path := range s.own {
 		if path != "/auth/" && strings.HasSuffix(path, "/") {
 			s.under = append(s.under, path)

@@ -42,13 +42,15 @@ type Event struct {
 	Client    string         `json:"client,omitempty"` // network address
 	Method    string         `json:"method,omitempty"`
 	Host      string         `json:"host,omitempty"`
-	Path      string         `json:"path,omitempty"`     // escaped, without query
-	To        string         `json:"to,omitempty"`       // escaped path of the destination of a copy or move
-	As        string         `json:"as,omitempty"`       // service account that Nextcloud saw; empty for a person's own
-	Status    int            `json:"status,omitempty"`   // of the answer
-	Received  int64          `json:"received,omitempty"` // bytes of body, from the client
-	Sent      int64          `json:"sent,omitempty"`     // bytes of body, to the client
-	Reason    string         `json:"reason,omitempty"`   // from a closed set
+	Path      string         `json:"path,omitempty"`      // escaped, without query
+	Operation string         `json:"operation,omitempty"` // of the JSON API
+	Object    string         `json:"object,omitempty"`    // what that is about, where the path does not say: a file's path
+	To        string         `json:"to,omitempty"`        // escaped path of the destination of a copy or move
+	As        string         `json:"as,omitempty"`        // service account that Nextcloud saw; empty for a person's own
+	Status    int            `json:"status,omitempty"`    // of the answer
+	Received  int64          `json:"received,omitempty"`  // bytes of body, from the client
+	Sent      int64          `json:"sent,omitempty"`      // bytes of body, to the client
+	Reason    string         `json:"reason,omitempty"`    // from a closed set
 	RequestID string         `json:"request_id,omitempty"`
 }
 

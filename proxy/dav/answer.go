@@ -123,7 +123,7 @@ func (o *outward) location(value string) (string, bool) {
 	path := strings.TrimPrefix(string(out), string(o.public))
 	path, _, _ = strings.Cut(path, "?")
 	path, _, _ = strings.Cut(path, "#")
-	if _, _, err := cleanPath(path); err != nil { // it would lead out again
+	if _, _, err := integrations.CleanPath(path); err != nil { // it would lead out again
 		return "", false
 	}
 	return string(out), ok

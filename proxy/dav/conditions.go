@@ -1,6 +1,10 @@
 package dav
 
-import "strings"
+import (
+	"strings"
+
+	"anteroom/integrations"
+)
 
 // conditions maps the tags of an If header (RFC 4918 §10.4.2): what is in
 // parentheses, state tokens and entity tags, stays as it is. What does not keep
@@ -13,7 +17,7 @@ func (in *inward) conditions(value string) (string, error) {
 		case '<':
 			end := strings.IndexByte(value[i:], '>')
 			if end < 0 || b.Len() > 0 && lists == 0 {
-				return "", errPath
+				return "", integrations.ErrPath
 			}
 			t, err := in.other(value[i+1 : i+end])
 			if err != nil {
@@ -25,7 +29,7 @@ func (in *inward) conditions(value string) (string, error) {
 		case '(':
 			end := listEnd(value[i:])
 			if end < 0 {
-				return "", errPath
+				return "", integrations.ErrPath
 			}
 			b.WriteString(value[i : i+end])
 			i += end
@@ -34,11 +38,11 @@ func (in *inward) conditions(value string) (string, error) {
 			b.WriteByte(' ')
 			i++
 		default:
-			return "", errPath
+			return "", integrations.ErrPath
 		}
 	}
 	if lists == 0 {
-		return "", errPath
+		return "", integrations.ErrPath
 	}
 	return b.String(), nil
 }

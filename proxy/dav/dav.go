@@ -227,7 +227,7 @@ func (s *Service) failed(err error) error {
 // prepare checks and maps all of a request before anything of it is sent on.
 func (s *Service) prepare(w http.ResponseWriter, x *call) *Refusal {
 	if strings.Contains(x.c.Path+x.r.URL.RawQuery, " ") { // from HTTP/2, and it would end a request line's path
-		return refused(errPath)
+		return refused(integrations.ErrPath)
 	}
 	in := &inward{table: s.mounts, who: x.c.Who, ours: s.o.Ours}
 	var err error

@@ -3,6 +3,8 @@ package dav
 import (
 	"net/http"
 	"strings"
+
+	"anteroom/integrations"
 )
 
 // notForServer are the headers of a request that the server never sees: who
@@ -67,7 +69,7 @@ var settingMethods = map[string]bool{"PROPPATCH": true, "MKCOL": true, "MKCALEND
 func (in *inward) mapHeaders(h http.Header) (to target, err error) {
 	for _, name := range []string{"Destination", "If"} {
 		if len(h[name]) > 1 {
-			return to, errPath
+			return to, integrations.ErrPath
 		}
 	}
 	if d := h.Get("Destination"); d != "" {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net/url"
 	"strings"
+
+	"anteroom/integrations"
 )
 
 // replace implements rewriter.replace for a request's body. A place of ours
@@ -60,14 +62,14 @@ func (in *inward) reference(text string) (path string, k kind, err error) {
 		path = in.entry.Path + "/" + strings.TrimPrefix((&url.URL{Path: folder}).EscapedPath(), "/") + text
 	case !strings.Contains(rest, "//") && !strings.HasPrefix(rest, "/"):
 		if strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https") {
-			return "", elsewhere, errPath // relative, by the rules of old (RFC 3986 §5.2.2)
+			return "", elsewhere, integrations.ErrPath // relative, by the rules of old (RFC 3986 §5.2.2)
 		}
 		return "", pathless, nil
 	default:
 		authority, found := strings.CutPrefix(rest, "//")
 		host, _, _ := strings.Cut(authority, "/")
 		if !found {
-			return "", elsewhere, errPath
+			return "", elsewhere, integrations.ErrPath
 		}
 		path = strings.TrimPrefix(authority, host)
 		if !in.ours(host) || !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https") {
@@ -95,7 +97,7 @@ func (in *inward) foreign(path string) error {
 // opens ends where the mounts do that let the caller in; somebody's own account
 // ends where the server says.
 func (in *inward) direct(path string) error {
-	_, decoded, err := cleanPath(path)
+	_, decoded, err := integrations.CleanPath(path)
 	if err != nil {
 		return err
 	}

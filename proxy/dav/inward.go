@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 
+	"anteroom/integrations"
 	"anteroom/session"
 )
 
@@ -41,7 +42,7 @@ func (t *target) url() string { return t.mount.to.String() + t.raw }
 
 // path finds the place that an escaped path of ours stands for.
 func (in *inward) path(escaped string) (target, error) {
-	raw, decoded, err := cleanPath(escaped)
+	raw, decoded, err := integrations.CleanPath(escaped)
 	if err != nil {
 		return target{}, err
 	}
@@ -71,7 +72,7 @@ func (in *inward) header(value string) (target, error) {
 		host, _, _ := strings.Cut(rest, "/")
 		switch {
 		case !ok || !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https"):
-			return target{}, errPath
+			return target{}, integrations.ErrPath
 		case !in.ours(host):
 			return target{}, errForeign
 		}
@@ -102,4 +103,17 @@ func (in *inward) reachable(m *Mount) error {
 		return errAccount
 	}
 	return nil
+}
+
+// rest is what follows the first n segments' worth of decoded text in an
+// escaped path: prefix is a decoded path that raw is known to begin with.
+func rest(raw, prefix string) string {
+	for range strings.Count(prefix, "/") {
+		i := strings.IndexByte(raw[1:], '/')
+		if i < 0 {
+			return ""
+		}
+		raw = raw[1+i:]
+	}
+	return raw
 }

@@ -10,6 +10,8 @@ import (
 	"path"
 	"strings"
 	"testing"
+
+	"anteroom/integrations"
 )
 
 // scoped is somebody who may see one folder of the tests' files.
@@ -23,13 +25,13 @@ func scoped() *inward {
 // that is known, lies within the scope.
 func stays(raw string) bool {
 	const scope = "/remote.php/dav/files/svc/Shared"
-	for p := unescaped(raw); ; { // every server decodes once
+	for p := integrations.Unescaped(raw); ; { // every server decodes once
 		for _, read := range []string{p, path.Clean(p), path.Clean(strings.ReplaceAll(p, `\`, "/"))} {
 			if read != scope && !strings.HasPrefix(read, scope+"/") {
 				return false
 			}
 		}
-		next := unescaped(p)
+		next := integrations.Unescaped(p)
 		if next == p {
 			return true
 		}
@@ -125,7 +127,7 @@ func FuzzRequestBody(f *testing.F) {
 				continue
 			}
 			if u, err := url.Parse(href); err != nil || !stays(u.EscapedPath()) {
-				if direct, _, e := cleanPath(strings.SplitN(strings.SplitN(href, "#", 2)[0], "?", 2)[0]); e == nil && strings.HasPrefix(direct, "/files/svc/Shared") {
+				if direct, _, e := integrations.CleanPath(strings.SplitN(strings.SplitN(href, "#", 2)[0], "?", 2)[0]); e == nil && strings.HasPrefix(direct, "/files/svc/Shared") {
 					continue // below the root of DAV, as in SEARCH
 				}
 				t.Errorf("%q names %q", body, href)

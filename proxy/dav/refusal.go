@@ -34,7 +34,7 @@ func refused(err error) *Refusal {
 		reason string
 		text   string
 	}{
-		{errPath, 400, reasonPath, "The path can be read in more than one way."},
+		{integrations.ErrPath, 400, reasonPath, "The path can be read in more than one way."},
 		{errScope, 403, reasonScope, "That lies outside of what may be used here."},
 		{errReadOnly, 403, reasonReadOnly, "Nothing may be changed here."},
 		{errForeign, 502, reasonForeign, "That is on another server."},

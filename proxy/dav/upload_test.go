@@ -16,6 +16,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"anteroom/integrations"
 )
 
 // chunkStore is as much of Nextcloud's chunked upload as it takes: a body of
@@ -180,7 +182,7 @@ func TestUploadsOfUnknownLength(t *testing.T) {
 }
 
 func pathOf(escaped string) (string, error) {
-	_, decoded, err := cleanPath(escaped)
+	_, decoded, err := integrations.CleanPath(escaped)
 	return decoded, err
 }
 

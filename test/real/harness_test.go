@@ -184,8 +184,12 @@ func (o *output) String() string {
 func (o *output) tail(lines int) string {
 	all := strings.Split(strings.TrimRight(o.String(), "\n"), "\n")
 	from := max(0, len(all)-lines)
-	early := slices.DeleteFunc(slices.Clone(all[:from]), func(line string) bool { return !trouble.MatchString(line) })
-	return strings.Join(append(early[max(0, len(early)-lines):], all[from:]...), "\n")
+	race := false // the whole report of one is of interest
+	early := slices.DeleteFunc(slices.Clone(all[:from]), func(line string) bool {
+		race = race && !strings.HasPrefix(line, "=====") || strings.Contains(line, "DATA RACE")
+		return !race && !trouble.MatchString(line)
+	})
+	return strings.Join(append(early[max(0, len(early)-4*lines):], all[from:]...), "\n")
 }
 
 var trouble = regexp.MustCompile(`"level":"(WARN|ERROR)"|session_ended|DATA RACE|panic`)

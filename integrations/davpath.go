@@ -1,4 +1,4 @@
-package dav
+package integrations
 
 import (
 	"errors"
@@ -7,43 +7,43 @@ import (
 	"unicode/utf8"
 )
 
-// errPath: a path that servers may read in more than one way, or that is none.
-var errPath = errors.New("the path cannot be passed on: it has dot segments, encoded slashes, control characters or is not UTF-8")
+// ErrPath: a path that servers may read in more than one way, or that is none.
+var ErrPath = errors.New("the path cannot be passed on: it has dot segments, encoded slashes, control characters or is not UTF-8")
 
-// cleanPath takes an escaped path apart: raw is the path with runs of slashes
+// CleanPath takes an escaped path apart: raw is the path with runs of slashes
 // made one, otherwise byte for byte; decoded is what raw says. It refuses what
 // another reader could resolve to another place: dot segments and slashes or
 // backslashes in disguise, however often they are encoded.
-func cleanPath(escaped string) (raw, decoded string, err error) {
+func CleanPath(escaped string) (raw, decoded string, err error) {
 	if !strings.HasPrefix(escaped, "/") || strings.ContainsAny(escaped, "?#") {
-		return "", "", errPath
+		return "", "", ErrPath
 	}
 	raw = oneSlash(escaped)
 	decoded, err = url.PathUnescape(raw)
 	if err != nil {
-		return "", "", errPath
+		return "", "", ErrPath
 	}
 	p := decoded
 	for range maxDecodings {
 		if !plainPath(p) || strings.Count(p, "/") != strings.Count(raw, "/") {
-			return "", "", errPath
+			return "", "", ErrPath
 		}
-		next := unescaped(p)
+		next := Unescaped(p)
 		if next == p {
 			return raw, decoded, nil
 		}
 		p = next
 	}
-	return "", "", errPath
+	return "", "", ErrPath
 }
 
 // maxDecodings is how often a path may be percent-encoded over. Without it, to
 // judge one takes time by the square of its length.
 const maxDecodings = 8
 
-// unescaped decodes what escapes there are and leaves the rest, as a reader
+// Unescaped decodes what escapes there are and leaves the rest, as a reader
 // does that decodes once too often. What it cannot read as a path is left.
-func unescaped(p string) string {
+func Unescaped(p string) string {
 	if !strings.Contains(p, "%") {
 		return p
 	}
@@ -93,17 +93,4 @@ func plainPath(p string) bool {
 		}
 	}
 	return true
-}
-
-// rest is what follows the first n segments' worth of decoded text in an
-// escaped path: prefix is a decoded path that raw is known to begin with.
-func rest(raw, prefix string) string {
-	for range strings.Count(prefix, "/") {
-		i := strings.IndexByte(raw[1:], '/')
-		if i < 0 {
-			return ""
-		}
-		raw = raw[1+i:]
-	}
-	return raw
 }

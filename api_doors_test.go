@@ -1,0 +1,149 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+
+	"anteroom/demo"
+)
+
+// TestFilesForPrograms: what a program does with a person's files, by a
+// session.
+func TestFilesForPrograms(t *testing.T) {
+	w := ownFiles(t)
+	p, _ := w.testdoc("/hello")
+	const at = "/integrations/files"
+	typed := "Content-Type: application/json"
+	same := "Sec-Fetch-Site: same-origin"
+	steps := []struct {
+		method, path, body string
+		header             []string
+		want               int
+		says               string
+	}{
+		{"POST", at + "/folders", `{"path":"/Ärzte/Befunde","parents":true}`, []string{typed, same}, 201, `"path":"/Ärzte/Befunde"`},
+		{"POST", at + "/folders", `{"path":"/Ärzte/Befunde"}`, []string{typed, same}, 409, "already_exists"},
+		{"POST", at + "/folders", `{"path":"/no/where"}`, []string{typed, same}, 409, "conflict"},
+		{"PUT", at + "/content?path=/%C3%84rzte/Befunde/a.txt", "canary-finding", []string{same}, 201, ""},
+		{"PUT", at + "/content?path=/%C3%84rzte/Befunde/a.txt", "x", []string{same, "If-None-Match: *"}, 412, "changed_meanwhile"},
+		{"PUT", at + "/content?path=/nowhere/a.txt", "x", []string{same}, 409, "conflict"},
+		{"GET", at + "/content?path=/%C3%84rzte/Befunde/a.txt", "", nil, 200, "canary-finding"},
+		{"GET", at + "/content?path=/%C3%84rzte/Befunde/a.txt", "", []string{"Range: bytes=7-"}, 206, "finding"},
+		{"GET", at + "/content?path=/nowhere.txt", "", nil, 404, "not_found"},
+		{"GET", at + "?path=/%C3%84rzte/Befunde", "", nil, 200, `"path":"/Ärzte/Befunde/a.txt","name":"a.txt","folder":false,"size":14,"content_type":"text/plain"`},
+		{"GET", at + "?path=/&depth=infinity", "", nil, 200, `"path":"/Ärzte/Befunde/a.txt"`},
+		{"GET", at + "?path=/nowhere", "", nil, 404, "not_found"},
+		{"GET", at + "?path=/../admin", "", nil, 400, `"field":"path"`},
+		{"GET", at + "?path=/%252e%252e/admin", "", nil, 400, `"field":"path"`},
+		{"GET", at + "?paht=/", "", nil, 400, `"field":"paht"`},
+		{"GET", at + "/entry?path=/", "", nil, 200, `"quota_available":-3`},
+		{"GET", at + "/search?name=A.T", "", nil, 200, `"path":"/Ärzte/Befunde/a.txt"`},
+		{"GET", at + "/search?type=image/*", "", nil, 200, `"items":[]`},
+		{"POST", at + "/copy", `{"from":"/Ärzte","to":"/Kopie"}`, []string{typed, same}, 201, `"path":"/Kopie"`},
+		{"POST", at + "/copy", `{"from":"/Ärzte","to":"/Kopie"}`, []string{typed, same}, 409, "already_exists"},
+		{"POST", at + "/move", `{"from":"/Kopie/Befunde/a.txt","to":"/b.txt"}`, []string{typed, same}, 200, `"path":"/b.txt"`},
+		{"POST", at + "/move", `{"from":"/b.txt","to":"/Kopie","overwrite":true,"extra":1}`, []string{typed, same}, 400, `"field":"extra"`},
+		{"POST", at + "/move", `{"from":"/","to":"/Kopie"}`, []string{typed, same}, 400, `"field":"from"`},
+		{"DELETE", at + "?path=/b.txt", "", []string{same, `If-Match: "no"`}, 412, "changed_meanwhile"},
+		{"DELETE", at + "?path=/b.txt", "", []string{same}, 204, ""},
+		{"DELETE", at + "?path=/", "", []string{same}, 400, "root"},
+		{"DELETE", at + "?path=/b.txt", "", []string{"Sec-Fetch-Site: cross-site"}, 403, "foreign_origin"},
+		{"PATCH", at, "", []string{same}, 405, "method_not_allowed"},
+		{"GET", "/integrations/people/me", "", nil, 200, `"id":"testdoc","name":"Test Doctor"`},
+		{"GET", "/integrations/people", "", nil, 404, "not_configured"},
+		{"GET", "/integrations/openapi.json", "", nil, 200, `"openapi": "3.1.0"`},
+	}
+	for _, s := range steps {
+		resp, body := w.ask(p, s.method, s.path, s.body, s.header...)
+		if resp.StatusCode != s.want || !strings.Contains(body, s.says) {
+			t.Errorf("%s %s = %d %s, want %d with %q", s.method, s.path, resp.StatusCode, body, s.want, s.says)
+		}
+		if strings.Contains(body, "/remote.php/") {
+			t.Errorf("%s %s shows where Nextcloud has it: %s", s.method, s.path, body)
+		}
+	}
+	w.stop()
+	if log := w.log.String(); strings.Contains(log, "Befund") || strings.Contains(log, "canary") || strings.Contains(log, "b.txt") {
+		t.Errorf("the log names files:\n%s", log)
+	}
+	lines := w.audited("access")
+	if len(lines) != len(steps)-1 { // a foreign page's got no further than the gate
+		t.Fatalf("%d lines of access, want one for each of %d requests:\n%s", len(lines), len(steps)-1, w.audit)
+	}
+	if put := lines[3]; put["operation"] != "uploadFile" || put["object"] != "/Ärzte/Befunde/a.txt" || put["received"] != 14.0 || put["status"] != 201.0 || put["sub"] != "testdoc" {
+		t.Errorf("the upload is written down as %v", put)
+	}
+	if move := lines[20]; move["object"] != "/Kopie/Befunde/a.txt" || move["to"] != "/b.txt" {
+		t.Errorf("the move is written down as %v", move)
+	}
+}
+
+// TestChangesForAnIndexer: what changed is told by folder, and it costs one
+// question where nothing did.
+func TestChangesForAnIndexer(t *testing.T) {
+	w := ownFiles(t)
+	p, _ := w.testdoc("/hello")
+	same, typed := "Sec-Fetch-Site: same-origin", "Content-Type: application/json"
+	cursor := ""
+	changes := func() (folders map[string][]string, asked int) {
+		t.Helper()
+		before := w.cloud.Calls(demo.DAV)
+		body, _ := json.Marshal(map[string]string{"cursor": cursor})
+		resp, text := w.ask(p, "POST", "/integrations/files/changes", string(body), same, typed)
+		var said struct {
+			Items []struct {
+				Path  string
+				Items []struct{ Path string }
+			}
+			Cursor string
+		}
+		if err := json.Unmarshal([]byte(text), &said); err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("changes = %d %s", resp.StatusCode, text)
+		}
+		cursor, folders = said.Cursor, map[string][]string{}
+		for _, f := range said.Items {
+			folders[f.Path] = []string{}
+			for _, i := range f.Items {
+				folders[f.Path] = append(folders[f.Path], i.Path)
+			}
+		}
+		return folders, w.cloud.Calls(demo.DAV) - before
+	}
+	do := func(method, path, body string, header ...string) {
+		t.Helper()
+		if resp, text := w.ask(p, method, path, body, append(header, same)...); resp.StatusCode/100 != 2 {
+			t.Fatalf("%s %s = %d %s", method, path, resp.StatusCode, text)
+		}
+	}
+	for _, dir := range []string{"/a/b/c", "/a/d", "/e/f"} {
+		do("POST", "/integrations/files/folders", `{"path":"`+dir+`","parents":true}`, typed)
+	}
+	if got, _ := changes(); len(got) != 8 { // with / and Documents
+		t.Errorf("the first look finds %v, want all eight folders", got)
+	}
+	if got, asked := changes(); len(got) != 0 || asked != 1 {
+		t.Errorf("with nothing changed: %v by %d requests, want none by one", got, asked)
+	}
+	do("PUT", "/integrations/files/content?path=/a/b/x.txt", "x")
+	if got, _ := changes(); len(got) != 3 || len(got["/a/b"]) != 2 {
+		t.Errorf("after a file in /a/b: %v, want that and the two above it", got)
+	}
+	do("DELETE", "/integrations/files?path=/a", "")
+	if got, _ := changes(); len(got) != 1 || strings.Contains(strings.Join(got["/"], " "), "/a") {
+		t.Errorf("after /a is gone: %v, want / without it", got)
+	}
+	short := len(cursor)
+	do("POST", "/integrations/files/folders", `{"path":"/a"}`, typed)
+	if got, _ := changes(); len(got) != 2 || len(cursor) != short+12 {
+		t.Errorf("after /a is back: %v, and the cursor grew by %d, want / and /a, and 12", got, len(cursor)-short)
+	}
+	if got, asked := changes(); len(got) != 0 || asked != 1 {
+		t.Errorf("with nothing changed: %v by %d requests, want none by one", got, asked)
+	}
+	resp, text := w.ask(p, "POST", "/integrations/files/changes", `{"cursor":"x"}`, same, typed)
+	if resp.StatusCode != http.StatusGone || !strings.Contains(text, "cursor_expired") {
+		t.Errorf("changes by a foreign cursor = %d %s, want 410", resp.StatusCode, text)
+	}
+}

@@ -1,0 +1,62 @@
+package proxy
+
+import (
+	"net/http"
+
+	"anteroom/integrations"
+	"anteroom/integrations/api"
+	"anteroom/proxy/audit"
+	"anteroom/proxy/dav"
+	"anteroom/session"
+)
+
+// openAPI makes the JSON API for programs. Content passes through a DAV service
+// of its own, in which everything that is configured has a path.
+func (s *Server) openAPI() error {
+	cfg := s.o.Integrations
+	for mount, d := range map[string]*integrations.DAV{"/webdav": &cfg.WebDAV, "/caldav": &cfg.CalDAV, "/carddav": &cfg.CardDAV} {
+		if d.Mount = integrations.NoMount; d.Program() {
+			d.Mount = mount
+		}
+	}
+	content, err := dav.New(cfg, dav.Options{Client: s.o.Nextcloud, Public: originOf(s.public), Ours: s.oursIn, Access: s.access, Log: s.o.Log})
+	if err != nil {
+		return err
+	}
+	s.api, err = api.New(api.Options{Config: s.o.Integrations, Client: s.o.Nextcloud, Access: s.access, Content: content.Content,
+		Version: s.o.Version, Log: s.o.Log, Registry: s.o.Registry, Now: s.o.Now})
+	return err
+}
+
+// layAPI makes a door of the API. Who may do what is said per operation.
+func (s *Server) layAPI() {
+	if s.api == nil || !s.api.Served() {
+		return
+	}
+	d := &door{name: doorAPI, refuse: refuseByProblem, streams: true, callers: s.programs, answer: s.answerAPI,
+		permits: func(*session.Identity) error { return nil }, words: "Nextcloud for programs, as JSON: " + api.Prefix + "/openapi.json"}
+	s.own[api.Prefix], s.own[api.Prefix+"/"] = d, d
+}
+
+// answerAPI answers a program, and writes down what was done.
+func (s *Server) answerAPI(x *exchange, who *session.Identity) error {
+	if x.session != nil {
+		if err := s.ownPage(x, refuseByProblem); err != nil {
+			return err
+		}
+	}
+	body := &counted{ReadCloser: x.r.Body}
+	if x.r.Body != nil && x.r.Body != http.NoBody {
+		x.r.Body = body
+	}
+	c := &api.Call{Caller: s.caller(x, who)}
+	var err error
+	defer func() {
+		s.accessed(x, audit.Event{As: c.As, Operation: c.Operation, Object: c.Object, To: c.To, Received: body.n}, err)
+	}()
+	err = s.api.Serve(x, x.r, c)
+	if p, ok := integrations.ProblemOf(err); ok {
+		err = &refusal{status: p.Status, reason: p.Reason, text: p.Text, field: p.Field, cause: p.Err, style: refuseByProblem, after: p.RetryAfter, recorded: true}
+	}
+	return err
+}
