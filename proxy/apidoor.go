@@ -52,7 +52,7 @@ func (s *Server) answerAPI(x *exchange, who *session.Identity) error {
 	c := &api.Call{Caller: s.caller(x, who)}
 	var err error
 	defer func() {
-		s.accessed(x, audit.Event{As: c.As, Operation: c.Operation, Object: c.Object, To: c.To, Received: body.n}, err)
+		s.accessed(x, audit.Event{As: c.As, Operation: c.Operation, Object: c.Object, To: c.To, Received: body.n.Load()}, err)
 	}()
 	err = s.api.Serve(x, x.r, c)
 	if p, ok := integrations.ProblemOf(err); ok {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"anteroom/integrations"
@@ -96,7 +97,7 @@ func (s *Server) passDAV(x *exchange, who *session.Identity) error {
 	}
 	c := &dav.Call{Caller: s.caller(x, who), Path: escapedPath(x.r)}
 	var err error
-	defer func() { s.accessed(x, audit.Event{As: c.As, To: c.To, Received: body.n}, err) }()
+	defer func() { s.accessed(x, audit.Event{As: c.As, To: c.To, Received: body.n.Load()}, err) }()
 	err = s.dav.Serve(x, x.r, c)
 	var no *dav.Refusal
 	if errors.As(err, &no) {
@@ -147,15 +148,16 @@ func (s *Server) accessed(x *exchange, e audit.Event, err error) {
 	s.audit(x, e)
 }
 
-// counted counts what is read of a body.
+// counted counts what is read of a body. The connection to the server may still
+// read on while the answer is over.
 type counted struct {
 	io.ReadCloser
-	n int64
+	n atomic.Int64
 }
 
 func (c *counted) Read(p []byte) (int, error) {
 	n, err := c.ReadCloser.Read(p)
-	c.n += int64(n)
+	c.n.Add(int64(n))
 	return n, err
 }
 
