@@ -68,7 +68,7 @@ func (f *Files) User() string { return f.user }
 func (f *Files) whose(ctx context.Context) (string, error) {
 	user := ""
 	err := f.propfind(ctx, f.dav+"/", "0", `<d:current-user-principal/>`, "service", func(r *response) error {
-		user = path.Base(strings.TrimSuffix(r.prop().Principal.Href, "/"))
+		user = path.Base(strings.TrimSuffix(r.Found().Principal.Href, "/"))
 		return nil
 	})
 	if err != nil {
@@ -146,7 +146,7 @@ func (f *Files) Stat(ctx context.Context, p string) (Entry, error) {
 	err := f.propfind(ctx, f.Place(p), "0", entryProps+`<d:quota-used-bytes/><d:quota-available-bytes/>`, "file or folder", func(r *response) error {
 		if f.entry(r, &e) {
 			found = true
-			e.Used, e.Free = r.prop().Used, r.prop().Free
+			e.Used, e.Free = r.Found().Used, r.Found().Free
 		}
 		return nil
 	})

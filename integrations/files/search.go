@@ -39,7 +39,7 @@ func (f *Files) Search(ctx context.Context, q Query, each func(*Entry) error) (s
 	}
 	seen := 0
 	var e Entry
-	err = f.multistatus(ctx, "SEARCH", f.dav+"/", "", f.basicsearch(q), "folder", func(r *response) error {
+	err = f.ask(ctx, "SEARCH", f.dav+"/", "", f.basicsearch(q), "folder", func(r *response) error {
 		if seen++; seen > q.Limit {
 			more = true
 			return nil
