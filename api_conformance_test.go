@@ -85,7 +85,9 @@ var words = []string{"/", "/Documents", "/Welcome.md", "/x/y", "personal", "cont
 var hints = map[string][]string{
 	"path": {"/", "/Documents", "/Welcome.md", "/new", "/Documents/a.txt"}, "from": {"/Welcome.md", "/Documents"}, "to": {"/b", "/c/d", "/Documents/e"},
 	"within": {"/", "/Documents"}, "id": {"testdoc", "admin", "users", "nobody"}, "name": {"e", "Welcome"}, "type": {"text/*", "text/markdown"},
-	"calendar": {"personal"}, "book": {"contacts"}, "cursor": {""}, "If-Match": {"*"}, "If-None-Match": {"*"},
+	"calendar": {"personal"}, "event": {"uid1.ics", "uid2.ics"}, "uid": {"uid1", "uid2"}, "time_zone": {"Europe/Berlin", "UTC", "Asia/Kathmandu"},
+	"start": {"2026-03-28T09:00:00+01:00", "2026-03-28T09:00:00", "2026-03-28"}, "end": {"2026-03-29T09:00:00+02:00", "2026-03-29T02:30:00", "2026-03-29"},
+	"recurrence": {"FREQ=DAILY;COUNT=3", "FREQ=WEEKLY;BYDAY=MO,SA", ""}, "occurrence": {"2026-03-29T09:00:00+02:00", "2026-03-29", ""}, "book": {"contacts"}, "cursor": {""}, "If-Match": {"*"}, "If-None-Match": {"*"},
 }
 
 func (g *sampler) text(name string, s schema) string {

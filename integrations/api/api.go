@@ -38,7 +38,7 @@ type API struct {
 	o        Options
 	ops      []*operation
 	document []byte
-	accounts accounts
+	accounts memory
 	requests *prometheus.CounterVec
 }
 
@@ -88,6 +88,7 @@ type family struct {
 func (a *API) families() []family {
 	return []family{
 		{a.o.Config.WebDAV.Program(), a.files()},
+		{a.o.Config.CalDAV.Program(), a.calendars()},
 		{a.o.Config.Directory.Username != "" || a.o.Config.Directory.Allow.Said(), a.people()},
 	}
 }

@@ -64,7 +64,7 @@ func (x *exchange) open() (*files.Files, error) {
 	user := x.user()
 	f, err := files.Open(x.ctx(), files.Options{HTTP: client, URL: to, Scope: scope, User: user})
 	if err == nil && user == "" && f.User() != "" {
-		x.a.accounts.learn(x.grant.Credential, f.User())
+		x.a.accounts.learn(x.account(), f.User())
 	}
 	return f, err
 }
@@ -76,7 +76,7 @@ func (x *exchange) user() string {
 	if x.grant.By != integrations.ByService && x.c.Who.Method != session.ByClient {
 		return x.c.Who.Subject
 	}
-	return x.a.accounts.of(x.grant.Credential)
+	return x.a.accounts.of(x.account())
 }
 
 // atPath is the part of a request that names a file or folder.

@@ -3,34 +3,11 @@ package api
 import (
 	"net/http"
 	"net/url"
-	"sync"
 
 	"anteroom/integrations"
 	"anteroom/integrations/people"
 	"anteroom/session"
 )
-
-// accounts remembers which id at Nextcloud a service account has: its login
-// name may be a mail address. It never changes.
-type accounts struct {
-	mu sync.Mutex
-	id map[session.Credential]string // guarded by mu
-}
-
-func (a *accounts) of(c session.Credential) string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.id[c]
-}
-
-func (a *accounts) learn(c session.Credential, id string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.id == nil || len(a.id) > 16 { // passwords that were rotated away
-		a.id = map[session.Credential]string{}
-	}
-	a.id[c] = id
-}
 
 // people are the operations on people and groups.
 func (a *API) people() []*operation {

@@ -1,0 +1,306 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"time"
+
+	"anteroom/integrations"
+	"anteroom/integrations/calendars"
+)
+
+// calendars are the operations on calendars and events.
+func (a *API) calendars() []*operation {
+	of := func(id, method, path, summary string) operation {
+		return operation{ID: id, Method: method, Path: path, Summary: summary, Section: "caldav", Changes: method != http.MethodGet}
+	}
+	const events, event = "/calendars/{calendar}/events", "/calendars/{calendar}/events/{event}"
+	return []*operation{
+		operate(of("listCalendars", "GET", "/calendars", "The account's calendars, with those that others share with it"), (*exchange).listCalendars, jsonOf[calendarList](http.StatusOK)),
+		operate(of("freeBusy", "GET", "/calendars/free-busy", "When something takes up time"), (*exchange).freeBusy, jsonOf[busyTimes](http.StatusOK)),
+		operate(of("listEvents", "GET", events, "What happens in a window of time, each occurrence of what recurs, by start"), (*exchange).listEvents, jsonOf[eventPage](http.StatusOK)),
+		operate(of("createEvent", "POST", events, "Make an event"), (*exchange).createEvent, jsonOf[calendars.Event](http.StatusCreated, "ETag", "Location")),
+		operate(of("getEvent", "GET", event, "One event: of what recurs, the first occurrence with its rule"), (*exchange).getEvent, jsonOf[calendars.Event](http.StatusOK, "ETag"), nothing(http.StatusNotModified)),
+		operate(of("updateEvent", "PATCH", event, "Change an event, or one occurrence of it; what is not said stays"), (*exchange).updateEvent, jsonOf[calendars.Event](http.StatusOK, "ETag")),
+		operate(of("deleteEvent", "DELETE", event, "Delete an event, or one occurrence of it"), (*exchange).deleteEvent, nothing(http.StatusNoContent)),
+		operate(of("eventChanges", "GET", "/calendars/{calendar}/changes", "The events that changed since a cursor; without one, all there are"), (*exchange).eventChanges, jsonOf[eventChanges](http.StatusOK)),
+	}
+}
+
+// home opens the account's calendars.
+func (x *exchange) home(ctx context.Context) (*calendars.Calendars, error) {
+	client, err := x.wire()
+	if err != nil {
+		return nil, err
+	}
+	d := &x.a.o.Config.CalDAV
+	scope, ok := d.ScopeOf(x.c.Who)
+	if !ok {
+		return nil, &integrations.Problem{Status: http.StatusForbidden, Reason: integrations.ReasonScope, Text: "Your id is no name of a folder."}
+	}
+	to, err := url.Parse(d.URL)
+	if err != nil {
+		return nil, integrations.Unusable("The calendar server", err)
+	}
+	c, err := calendars.Open(ctx, calendars.Options{HTTP: client, URL: to, Home: x.a.accounts.of(x.account()), Scope: scope, Now: x.a.o.Now})
+	if err == nil {
+		x.a.accounts.learn(x.account(), c.Home())
+	}
+	return c, err
+}
+
+// calendarsNow lists the account's calendars. A home that is no longer where it was is
+// looked for again.
+func (x *exchange) calendarsNow() (c *calendars.Calendars, all []calendars.Calendar, err error) {
+	for range 2 {
+		if c, err = x.home(x.ctx()); err != nil {
+			return nil, nil, err
+		}
+		all, err = c.Calendars(x.ctx())
+		if p, ok := integrations.ProblemOf(err); !ok || p.Reason != integrations.ReasonNotFound {
+			break
+		}
+		x.a.accounts.learn(x.account(), "")
+	}
+	return c, all, err
+}
+
+// inCalendar names a calendar.
+type inCalendar struct {
+	Calendar string `path:"calendar" max:"255" doc:"id of the calendar, or the name that people see, if it is its alone"`
+}
+
+// calendar opens the one that is named.
+func (x *exchange) calendar(in inCalendar) (*calendars.Calendars, calendars.Calendar, error) {
+	c, all, err := x.calendarsNow()
+	if err != nil {
+		return nil, calendars.Calendar{}, err
+	}
+	k, err := calendars.Named(all, in.Calendar)
+	return c, k, err
+}
+
+type calendarList struct {
+	Items []calendars.Calendar `json:"items"`
+}
+
+func (x *exchange) listCalendars(*struct{}) error {
+	_, all, err := x.calendarsNow()
+	if err != nil {
+		return err
+	}
+	return x.json(http.StatusOK, calendarList{all})
+}
+
+// window is the time that is asked about.
+type window struct {
+	From     time.Time `query:"from" required:"true"`
+	To       time.Time `query:"to" required:"true" doc:"not itself in it; at most five years after from"`
+	TimeZone string    `query:"time_zone" max:"64" default:"UTC" doc:"IANA name: where whole days, and times without a zone, are"`
+}
+
+func (w *window) of() calendars.Window {
+	return calendars.Window{From: w.From, To: w.To, Zone: w.TimeZone}
+}
+
+type listEvents struct {
+	inCalendar
+	window
+	Limit  int    `query:"limit" min:"1" max:"20000" default:"1000"`
+	Cursor string `query:"cursor" max:"64" doc:"from the answer before"`
+}
+
+// eventPage is a part of what happens.
+type eventPage struct {
+	Items []calendars.Event `json:"items"`
+	cut
+	next
+}
+
+// cut says that an answer is not all there is.
+type cut struct {
+	Incomplete bool `json:"incomplete,omitempty" doc:"there is more than is looked for: too many events, or a rule that goes by the hour or faster; ask for less time"`
+}
+
+func (x *exchange) listEvents(in *listEvents) error {
+	skip, _, err := readPlace(in.Cursor)
+	if err != nil {
+		return err
+	}
+	c, k, err := x.calendar(in.inCalendar)
+	if err != nil {
+		return err
+	}
+	events, incomplete, err := c.Events(x.ctx(), k, in.of())
+	if err != nil {
+		return err
+	}
+	out, more := x.listing(), next{}
+	for i := min(skip, len(events)); i < len(events); i++ {
+		if i == skip+in.Limit {
+			more.Cursor = placeOf(i, "")
+			break
+		}
+		if err := out.add(&events[i]); err != nil {
+			return err
+		}
+	}
+	return out.end(struct {
+		cut
+		next
+	}{cut{incomplete}, more})
+}
+
+type createEvent struct {
+	inCalendar
+	Body struct {
+		calendars.Fields
+		Title string `json:"title" required:"true" max:"1024"`
+		Start string `json:"start" required:"true" max:"40" doc:"a time with an offset, a time without one on the clocks of time_zone, or a date for a whole day"`
+		UID   string `json:"uid,omitempty" max:"200" doc:"makes asking twice harmless: the second time is refused with already_exists"`
+	} `body:"json"`
+}
+
+func (x *exchange) createEvent(in *createEvent) error {
+	c, k, err := x.calendar(in.inCalendar)
+	if err != nil {
+		return err
+	}
+	f := in.Body.Fields
+	f.Title, f.Start = &in.Body.Title, &in.Body.Start
+	e, err := c.Create(x.ctx(), k, in.Body.UID, &f)
+	if err != nil {
+		return err
+	}
+	x.c.Object = k.ID + "/" + e.ID
+	x.w.Header().Set("Location", Prefix+"/calendars/"+url.PathEscape(k.ID)+"/events/"+url.PathEscape(e.ID))
+	return x.versioned(http.StatusCreated, e.ETag, e)
+}
+
+// oneEvent names an event.
+type oneEvent struct {
+	inCalendar
+	Event    string `path:"event" max:"255"`
+	TimeZone string `query:"time_zone" max:"64" default:"UTC" doc:"IANA name: where whole days, and times without a zone, are"`
+}
+
+func (x *exchange) event(in *oneEvent) (*calendars.Calendars, calendars.Calendar, error) {
+	if err := calendars.Plain("event", in.Event); err != nil {
+		return nil, calendars.Calendar{}, err
+	}
+	return x.calendar(in.inCalendar)
+}
+
+type getEvent struct {
+	oneEvent
+	IfNoneMatch string `header:"If-None-Match" doc:"an ETag: 304 while it is this one's"`
+}
+
+func (x *exchange) getEvent(in *getEvent) error {
+	c, k, err := x.event(&in.oneEvent)
+	if err != nil {
+		return err
+	}
+	e, err := c.Event(x.ctx(), k, in.Event, in.TimeZone)
+	if err != nil {
+		return err
+	}
+	return x.versioned(http.StatusOK, e.ETag, e)
+}
+
+// changeOne is what changes an event has in common.
+type changeOne struct {
+	oneEvent
+	Occurrence string `query:"occurrence" max:"40" doc:"of what recurs: only this occurrence, as its \"occurrence\" says"`
+	IfMatch    string `header:"If-Match" doc:"the event's ETag: it is changed only while it is that version; required"`
+}
+
+func (in *changeOne) only() calendars.Only {
+	return calendars.Only{IfMatch: in.IfMatch, Occurrence: in.Occurrence, Zone: in.TimeZone}
+}
+
+type updateEvent struct {
+	changeOne
+	Body calendars.Fields `body:"json"`
+}
+
+func (x *exchange) updateEvent(in *updateEvent) error {
+	c, k, err := x.event(&in.oneEvent)
+	if err != nil {
+		return err
+	}
+	e, err := c.Update(x.ctx(), k, in.Event, &in.Body, in.only())
+	if err != nil {
+		return err
+	}
+	return x.versioned(http.StatusOK, e.ETag, e)
+}
+
+func (x *exchange) deleteEvent(in *changeOne) error {
+	c, k, err := x.event(&in.oneEvent)
+	if err != nil {
+		return err
+	}
+	if err := c.Delete(x.ctx(), k, in.Event, in.only()); err != nil {
+		return err
+	}
+	return x.nothing(http.StatusNoContent)
+}
+
+type freeBusy struct {
+	Calendar []string `query:"calendar" max:"50" doc:"id or name of a calendar, as often as there are; none: all"`
+	window
+}
+
+type busyTimes struct {
+	Items []calendars.Busy `json:"items" doc:"by time, none of them overlapping"`
+	cut
+}
+
+func (x *exchange) freeBusy(in *freeBusy) error {
+	c, all, err := x.calendarsNow()
+	if err != nil {
+		return err
+	}
+	var of []calendars.Calendar
+	for _, name := range in.Calendar {
+		k, err := calendars.Named(all, name)
+		if err != nil {
+			return err
+		}
+		of = append(of, k)
+	}
+	if len(in.Calendar) == 0 {
+		of = all
+	}
+	busy, incomplete, err := c.FreeBusy(x.ctx(), of, in.of())
+	if err != nil {
+		return err
+	}
+	return x.json(http.StatusOK, busyTimes{busy, cut{incomplete}})
+}
+
+type changesIn struct {
+	inCalendar
+	Cursor string `query:"cursor" max:"1024" doc:"from the answer before"`
+}
+
+// eventChanges is what changed.
+type eventChanges struct {
+	Items  []calendars.Change `json:"items"`
+	Cursor string             `json:"cursor" doc:"for the next time"`
+}
+
+func (x *exchange) eventChanges(in *changesIn) error {
+	c, k, err := x.calendar(in.inCalendar)
+	if err != nil {
+		return err
+	}
+	out := x.listing()
+	cursor, err := c.Changes(x.ctx(), k, in.Cursor, func(e *calendars.Change) error { return out.add(e) })
+	if err != nil {
+		return err
+	}
+	return out.end(next{cursor})
+}

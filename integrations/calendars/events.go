@@ -1,0 +1,309 @@
+package calendars
+
+import (
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-ical"
+
+	"anteroom/integrations"
+	"anteroom/integrations/multistatus"
+)
+
+const (
+	maxObject  = 2 << 20 // bytes of one event, with all its overrides
+	maxWindow  = 5 * 366 * 24 * time.Hour
+	maxEvents  = 20_000 // occurrences in one answer
+	expandTime = 10 * time.Second
+	margin     = 36 * time.Hour // around a window: floating times, and days, are elsewhere at another time
+)
+
+// object is one calendar object resource (RFC 4791 §4.1).
+type object struct {
+	id, etag string
+	calendar Calendar
+	cal      *ical.Calendar
+	text     string // as the server has it, where it was asked for alone
+}
+
+type objectProp struct {
+	ETag string `xml:"DAV: getetag"`
+	Data string `xml:"urn:ietf:params:xml:ns:caldav calendar-data"`
+}
+
+// readObject takes an iCalendar object apart. Its words for what is wrong quote
+// nothing of it.
+func readObject(text string) (cal *ical.Calendar, err error) {
+	if err := tame(text); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if recover() != nil { // the library's way with parameters that are cut off
+			cal, err = nil, errUnreadable
+		}
+	}()
+	if cal, err = ical.NewDecoder(strings.NewReader(text)).Decode(); err != nil {
+		return nil, errUnreadable
+	}
+	return cal, nil
+}
+
+var errUnreadable = errors.New("it is no iCalendar that can be read")
+
+const (
+	maxHead    = 16 << 10 // bytes of a property's name and parameters, which the library reads in the square of the time
+	maxNesting = 8
+)
+
+// tame refuses what the library would take long for.
+func tame(text string) error {
+	if len(text) > maxObject {
+		return errUnreadable
+	}
+	head, value, quoted, depth := 0, false, false, 0
+	for line := range strings.SplitAfterSeq(text, "\n") {
+		if line == "" {
+			continue
+		}
+		if line[0] != ' ' && line[0] != '\t' {
+			head, value, quoted = 0, false, false
+			if len(line) >= 6 && strings.EqualFold(line[:6], "BEGIN:") {
+				depth++
+			} else if len(line) >= 4 && strings.EqualFold(line[:4], "END:") {
+				depth--
+			}
+		}
+		for i := 0; i < len(line) && !value; i++ {
+			switch head++; {
+			case line[i] == '"':
+				quoted = !quoted
+			case line[i] == ':' && !quoted:
+				value = true
+			}
+		}
+		if head > maxHead || depth > maxNesting {
+			return errUnreadable
+		}
+	}
+	return nil
+}
+
+// Window is a part of time.
+type Window struct {
+	From, To time.Time
+	Zone     string // an IANA name: where floating times and whole days are; "" for UTC
+}
+
+func (w *Window) check() (*zone, error) {
+	switch d := w.To.Sub(w.From); {
+	case d <= 0:
+		return nil, integrations.Invalid("to", "is not after from.")
+	case d > maxWindow:
+		return nil, integrations.Invalid("to", "is more than five years after from.")
+	}
+	return here(w.Zone)
+}
+
+// here is the zone of whoever asks.
+func here(name string) (*zone, error) {
+	if name == "" {
+		return utc, nil
+	}
+	if z := named(name); z != nil {
+		return z, nil
+	}
+	return nil, integrations.Invalid("time_zone", "is no zone that is known, such as Europe/Berlin.")
+}
+
+// Events are the occurrences in a window, by their start. cut reports that
+// there are more: more than one answer holds, or by a rule that is not followed
+// further.
+func (c *Calendars) Events(ctx context.Context, k Calendar, w Window) (events []Event, cut bool, err error) {
+	z, err := w.check()
+	if err != nil {
+		return nil, false, err
+	}
+	late := c.o.Now().Add(expandTime)
+	type timed struct {
+		at time.Time
+		e  Event
+	}
+	var all []timed
+	err = c.query(ctx, k, w, func(o *object) error {
+		for _, s := range seriesOf(o.cal) {
+			if len(all) >= maxEvents || c.o.Now().After(late) {
+				cut = true
+				return nil
+			}
+			more := s.expand(w.From, w.To, z, func(x occurrence) {
+				e := x.event(z)
+				e.ID, e.ETag, e.Calendar = o.id, o.etag, k.ID
+				all = append(all, timed{x.start.at(z), e})
+			})
+			cut = cut || more
+		}
+		return ctx.Err()
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	slices.SortStableFunc(all, func(a, b timed) int {
+		if d := a.at.Compare(b.at); d != 0 {
+			return d
+		}
+		return strings.Compare(a.e.ID, b.e.ID)
+	})
+	events = make([]Event, 0, min(len(all), maxEvents))
+	for _, t := range all[:min(len(all), maxEvents)] {
+		events = append(events, t.e)
+	}
+	return events, cut || len(all) > maxEvents, nil
+}
+
+// query asks for the objects that have something in a window. One that cannot
+// be read does not keep the others from being.
+func (c *Calendars) query(ctx context.Context, k Calendar, w Window, each func(*object) error) error {
+	body := fmt.Sprintf(`<?xml version="1.0"?><c:calendar-query xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:caldav"><d:prop><d:getetag/><c:calendar-data/></d:prop><c:filter><c:comp-filter name="VCALENDAR"><c:comp-filter name="VEVENT"><c:time-range start="%s" end="%s"/></c:comp-filter></c:comp-filter></c:filter></c:calendar-query>`,
+		w.From.UTC().Add(-margin).Format(utcForm), w.To.UTC().Add(margin).Format(utcForm))
+	_, err := multistatus.Ask(ctx, c.o.HTTP, multistatus.Request{Method: "REPORT", URL: c.at(k.place), Depth: "1", Body: body, What: "calendar"},
+		func(r *multistatus.Response[objectProp]) error {
+			p := r.Found()
+			cal, err := readObject(p.Data)
+			id, ok := idOf(r.Href)
+			if err != nil || !ok {
+				return nil
+			}
+			return each(&object{id: id, etag: p.ETag, calendar: k, cal: cal})
+		})
+	return err
+}
+
+// idOf is the last segment of an href, decoded.
+func idOf(href string) (string, bool) {
+	u, err := url.Parse(strings.TrimSpace(href))
+	if err != nil {
+		return "", false
+	}
+	id := path.Base(u.Path)
+	return id, Plain("event", id) == nil
+}
+
+// Plain refuses ids that are no single segment of a path, in some spelling.
+func Plain(field, id string) error {
+	if _, clean, err := integrations.CleanPath("/" + url.PathEscape(id)); err != nil || clean != "/"+id || id == "" {
+		return integrations.Invalid(field, "has slashes, dot segments or control characters, in some spelling.")
+	}
+	return nil
+}
+
+// get fetches one object.
+func (c *Calendars) get(ctx context.Context, k Calendar, id string) (*object, error) {
+	resp, err := c.do(ctx, http.MethodGet, k, id, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if p := integrations.Answered(resp, "event"); p != nil {
+		return nil, p
+	}
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxObject+1))
+	if err != nil {
+		return nil, integrations.Lost(err)
+	}
+	cal, err := readObject(string(b))
+	if err != nil {
+		return nil, integrations.Unusable("The calendar server", err)
+	}
+	return &object{id, resp.Header.Get("ETag"), k, cal, string(b)}, nil
+}
+
+func (c *Calendars) do(ctx context.Context, method string, k Calendar, id string, body io.Reader, header http.Header) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, method, c.at(k.place+id), body)
+	if err != nil {
+		return nil, integrations.Invalid("event", "cannot be asked for.")
+	}
+	for name, values := range header {
+		r.Header[name] = values
+	}
+	resp, err := c.o.HTTP.Do(r)
+	if err != nil {
+		return nil, integrations.Lost(err)
+	}
+	return resp, nil
+}
+
+// Event is one by its id: the event itself, if it recurs, not its occurrences.
+func (c *Calendars) Event(ctx context.Context, k Calendar, id, zone string) (Event, error) {
+	z, err := here(zone)
+	if err != nil {
+		return Event{}, err
+	}
+	o, err := c.get(ctx, k, id)
+	if err != nil {
+		return Event{}, err
+	}
+	return o.event(z)
+}
+
+func (o *object) event(z *zone) (Event, error) {
+	all := seriesOf(o.cal)
+	if len(all) == 0 {
+		return Event{}, integrations.NotFound("event")
+	}
+	s := all[0]
+	x := occurrence{comp: s.master, start: s.start}
+	if s.master != nil {
+		x.end = s.length.endOf(s.start, s.start, z)
+	} else { // somebody was asked to single occurrences
+		v := &s.overrides[0]
+		x = occurrence{v.comp, v.start, v.length.endOf(v.start, v.start, z), &v.id}
+	}
+	e := x.event(z)
+	e.ID, e.ETag, e.Calendar = o.id, o.etag, o.calendar.ID
+	return e, nil
+}
+
+// Change is one event that changed, or was deleted.
+type Change struct {
+	ID      string `json:"id"`
+	ETag    string `json:"etag,omitempty"`
+	Deleted bool   `json:"deleted,omitempty"`
+}
+
+type syncProp struct {
+	ETag string `xml:"DAV: getetag"`
+}
+
+// Changes are the events that changed since a cursor, without one: all, and the
+// next cursor (RFC 6578).
+func (c *Calendars) Changes(ctx context.Context, k Calendar, cursor string, each func(*Change) error) (next string, err error) {
+	var b strings.Builder
+	b.WriteString(`<?xml version="1.0"?><d:sync-collection xmlns:d="DAV:"><d:sync-token>`)
+	_ = xml.EscapeText(&b, []byte(cursor))
+	b.WriteString(`</d:sync-token><d:sync-level>1</d:sync-level><d:prop><d:getetag/></d:prop></d:sync-collection>`)
+	next, err = multistatus.Ask(ctx, c.o.HTTP, multistatus.Request{Method: "REPORT", URL: c.at(k.place), Body: b.String(), What: "calendar"},
+		func(r *multistatus.Response[syncProp]) error {
+			place, ok := c.placeOf(r.Href)
+			id, isID := idOf(r.Href)
+			if !ok || !isID || place == k.place {
+				return nil
+			}
+			return each(&Change{ID: id, ETag: r.Found().ETag, Deleted: r.Gone()})
+		})
+	if p, ok := integrations.ProblemOf(err); ok && cursor != "" && p.Reason == integrations.ReasonInvalid {
+		return "", &integrations.Problem{Status: http.StatusGone, Reason: integrations.ReasonCursor, Field: "cursor", Text: "The server no longer knows that cursor: begin again without one."}
+	}
+	if err == nil && next == "" {
+		err = integrations.Unusable("The calendar server", errors.New("it gives no sync-token"))
+	}
+	return next, err
+}

@@ -1,0 +1,307 @@
+package calendars
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-ical"
+	"github.com/teambition/rrule-go"
+)
+
+const (
+	maxOccurrences = 10_000  // of one event in a window
+	maxSteps       = 200_000 // from its first occurrence
+	maxRule        = 1 << 10 // bytes
+)
+
+// series is an event with all that RFC 5545 §3.8.5 says of when it happens.
+type series struct {
+	master    *ical.Component // nil: only single occurrences are there
+	zones     *zones
+	start     moment
+	length    length
+	overrides []override
+}
+
+// length is how long an event is. Days are days, however many hours they have.
+type length struct {
+	days int
+	time time.Duration
+	end  *moment // said by DTEND, of an event with clocks
+}
+
+// override is one occurrence that is other than the rest, or the first of them.
+type override struct {
+	comp   *ical.Component
+	id     moment // which one it stands for
+	start  moment
+	length length
+	onward bool // RANGE=THISANDFUTURE
+}
+
+// occurrence is one time that an event happens.
+type occurrence struct {
+	comp       *ical.Component
+	start, end moment
+	id         *moment // of a recurring event: which one it is
+}
+
+// seriesOf are the series in a calendar object: usually one, with one UID.
+func seriesOf(cal *ical.Calendar) (all []*series) {
+	z := newZones(cal)
+	byUID := map[string]*series{}
+	for _, c := range cal.Children {
+		if c.Name != ical.CompEvent {
+			continue
+		}
+		start, length, err := z.span(c)
+		if err != nil {
+			continue
+		}
+		uid := ""
+		if p := c.Props.Get(ical.PropUID); p != nil {
+			uid = p.Value
+		}
+		s := byUID[uid]
+		if s == nil {
+			s = &series{zones: z}
+			byUID[uid] = s
+			all = append(all, s)
+		}
+		id := c.Props.Get(ical.PropRecurrenceID)
+		if id == nil {
+			s.master, s.start, s.length = c, start, length
+			continue
+		}
+		if m, err := z.momentOf(id, id.Value); err == nil {
+			s.overrides = append(s.overrides, override{c, m, start, length, id.Params.Get("RANGE") == "THISANDFUTURE"})
+		}
+	}
+	return all
+}
+
+// span reads when an event starts and how long it is.
+func (z *zones) span(c *ical.Component) (start moment, l length, err error) {
+	p := c.Props.Get(ical.PropDateTimeStart)
+	if p == nil {
+		return start, l, errTime
+	}
+	if start, err = z.momentOf(p, p.Value); err != nil {
+		return start, l, err
+	}
+	if p := c.Props.Get(ical.PropDateTimeEnd); p != nil {
+		end, err := z.momentOf(p, p.Value)
+		if err != nil || end.day != start.day {
+			return start, l, errTime
+		}
+		if start.day {
+			l.days = max(1, int(end.wall.Sub(start.wall)/(24*time.Hour)))
+			return start, l, nil
+		}
+		l.end = &end
+		return start, l, nil
+	}
+	if p := c.Props.Get(ical.PropDuration); p != nil {
+		d, err := p.Duration()
+		if err != nil || d < 0 {
+			return start, l, errTime
+		}
+		if strings.ContainsAny(p.Value, "WD") && !strings.Contains(p.Value, "T") || start.day { // nominal (§3.3.6)
+			l.days = int(d / (24 * time.Hour))
+			return start, l, nil
+		}
+		l.time = d
+		return start, l, nil
+	}
+	if start.day {
+		l.days = 1
+	}
+	return start, l, nil
+}
+
+// endOf is when an occurrence that starts at a moment ends. An event whose end
+// is said lasts as long each time as the first time.
+func (l *length) endOf(start, first moment, here *zone) moment {
+	switch {
+	case l.days > 0:
+		return start.with(start.wall.AddDate(0, 0, l.days))
+	case l.end != nil:
+		if start.wall.Equal(first.wall) {
+			return *l.end
+		}
+		return l.after(start, l.end.at(here).Sub(first.at(here)), here)
+	}
+	return l.after(start, l.time, here)
+}
+
+// after is a moment some time later, on the same clocks.
+func (l *length) after(start moment, d time.Duration, here *zone) moment {
+	z := start.zone
+	if z == nil {
+		z = here
+	}
+	return start.with(z.wall(start.at(here).Add(max(d, 0))))
+}
+
+// expand gives each occurrence that overlaps a window, in no order. cut reports
+// that there may be more than were found.
+func (s *series) expand(from, to time.Time, here *zone, each func(occurrence)) (cut bool) {
+	n := 0
+	give := func(o occurrence) {
+		start, end := o.start.at(here), o.end.at(here)
+		if !start.Before(to) || !end.After(from) && !(start.Equal(end) && !start.Before(from)) {
+			return
+		}
+		if n++; n <= maxOccurrences {
+			each(o)
+		}
+	}
+	if s.master != nil {
+		starts, short := s.starts(to, here)
+		cut = short
+		for _, start := range starts {
+			if s.replaced(start, here) {
+				continue
+			}
+			give(s.occurrence(start, here))
+		}
+	}
+	for i := range s.overrides {
+		o := &s.overrides[i]
+		id := o.id
+		give(occurrence{o.comp, o.start, o.length.endOf(o.start, o.start, here), &id})
+	}
+	return cut || n > maxOccurrences
+}
+
+// recurs reports whether there is more than one occurrence.
+func (s *series) recurs() bool {
+	return s.master != nil && (s.master.Props.Get(ical.PropRecurrenceRule) != nil || s.master.Props.Get(ical.PropRecurrenceDates) != nil)
+}
+
+// replaced reports whether another component stands for an occurrence.
+func (s *series) replaced(start moment, here *zone) bool {
+	return slices.ContainsFunc(s.overrides, func(o override) bool { return o.id.at(here).Equal(start.at(here)) })
+}
+
+// occurrence is the one that starts at a moment, as the last override that
+// holds onward has it.
+func (s *series) occurrence(start moment, here *zone) occurrence {
+	o := occurrence{comp: s.master, start: start, end: s.length.endOf(start, s.start, here)}
+	if s.recurs() {
+		id := start
+		o.id = &id
+	}
+	var last *override
+	for i := range s.overrides {
+		v := &s.overrides[i]
+		if v.onward && v.id.at(here).Before(start.at(here)) && (last == nil || last.id.at(here).Before(v.id.at(here))) {
+			last = v
+		}
+	}
+	if last != nil {
+		o.comp = last.comp
+		o.start = last.start.with(last.start.wall.Add(start.wall.Sub(last.id.wall)))
+		o.end = last.length.endOf(o.start, last.start, here)
+	}
+	return o
+}
+
+// starts are when the rule and the dates of an event have it start, up to the
+// end of a window, without those that are taken out.
+func (s *series) starts(to time.Time, here *zone) (all []moment, cut bool) {
+	all = []moment{s.start}
+	z := s.start.zone
+	if z == nil {
+		z = here
+	}
+	last := z.wall(to).Add(48 * time.Hour) // of clocks that an override may have moved
+	for _, p := range s.master.Props.Values(ical.PropRecurrenceRule) {
+		walls, short := s.ruled(p.Value, last, z)
+		cut = cut || short
+		for _, w := range walls {
+			all = append(all, s.start.with(w))
+		}
+	}
+	for _, m := range s.zones.moments(s.master.Props.Values(ical.PropRecurrenceDates)) {
+		if m.day == s.start.day {
+			all = append(all, m)
+		}
+	}
+	out := map[int64]bool{}
+	for _, m := range s.zones.moments(s.master.Props.Values(ical.PropExceptionDates)) {
+		if m.day == s.start.day {
+			out[m.at(here).Unix()] = true
+		}
+	}
+	seen := map[int64]bool{}
+	all = slices.DeleteFunc(all, func(m moment) bool {
+		at := m.at(here).Unix()
+		gone := out[at] || seen[at]
+		seen[at] = true
+		return gone
+	})
+	return all, cut
+}
+
+// ruled expands a rule on the clocks of the event. Rules that go by the hour or
+// faster are not expanded: no calendar of people has them, and one that never
+// holds would be looked for until the end of time.
+func (s *series) ruled(rule string, last time.Time, z *zone) (walls []time.Time, cut bool) {
+	if len(rule) > maxRule {
+		return nil, true
+	}
+	o, err := rrule.StrToROption(rule)
+	if err != nil || o.Freq > rrule.DAILY {
+		return nil, true
+	}
+	o.Dtstart = s.start.wall
+	if until := untilOf(rule); until != "" {
+		m, err := s.zones.momentOf(ical.NewProp("UNTIL"), until)
+		if err != nil {
+			return nil, true
+		}
+		switch {
+		case m.day && !s.start.day:
+			o.Until = m.wall.Add(24*time.Hour - time.Second) // not as it should be, and yet meant
+		case m.zone == utc && !s.start.day:
+			o.Until = z.wall(m.wall)
+		default:
+			o.Until = m.wall
+		}
+	}
+	return iterate(o, maxSteps, last)
+}
+
+// iterate gives a rule's times up to one. cut reports that there may be more.
+func iterate(o *rrule.ROption, steps int, last time.Time) (walls []time.Time, cut bool) {
+	defer func() {
+		if recover() != nil { // the library's way with a tenth Saturday of a month
+			walls, cut = nil, true
+		}
+	}()
+	r, err := rrule.NewRRule(*o)
+	if err != nil {
+		return nil, true
+	}
+	next := r.Iterator()
+	for range steps {
+		at, ok := next()
+		if !ok || at.After(last) {
+			return walls, false
+		}
+		walls = append(walls, at)
+	}
+	return walls, true
+}
+
+// untilOf is the UNTIL of a rule; "" for none.
+func untilOf(rule string) string {
+	for part := range strings.SplitSeq(strings.ToUpper(rule), ";") {
+		if until, ok := strings.CutPrefix(part, "UNTIL="); ok {
+			return until
+		}
+	}
+	return ""
+}

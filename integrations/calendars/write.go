@@ -1,0 +1,331 @@
+package calendars
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-ical"
+
+	"anteroom/integrations"
+)
+
+// Create makes an event, and gives it as it is then. A uid that is given names
+// it, so that asking twice does not make two; one that is there already is a
+// Problem of ReasonExists.
+func (c *Calendars) Create(ctx context.Context, k Calendar, uid string, f *Fields) (Event, error) {
+	if uid == "" {
+		uid = newUID()
+	}
+	id := uid + ".ics"
+	if err := Plain("uid", id); err != nil {
+		return Event{}, err
+	}
+	s := sheetOf("BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//Anteroom//Calendars//EN\r\nBEGIN:VEVENT\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n")
+	e := &edit{sheet: s, at: s.components(ical.CompEvent)[0], fields: f, now: c.o.Now()}
+	if err := e.create(uid); err != nil {
+		return Event{}, err
+	}
+	made, err := c.put(ctx, k, id, s, http.Header{"If-None-Match": {"*"}})
+	if p, ok := integrations.ProblemOf(err); ok && p.Reason == integrations.ReasonChanged {
+		return Event{}, &integrations.Problem{Status: http.StatusConflict, Reason: integrations.ReasonExists, Field: "uid", Text: "There is an event of that uid."}
+	}
+	return made, err
+}
+
+// newUID is a random one (RFC 7986 §5.3).
+func newUID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	h := hex.EncodeToString(b[:])
+	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+}
+
+// put stores an object and gives its first event as it is then. A server that
+// changed what it was given says so by giving no ETag (RFC 4791 §5.3.4): it is
+// asked what it has.
+func (c *Calendars) put(ctx context.Context, k Calendar, id string, s *sheet, header http.Header) (Event, error) {
+	text := s.String()
+	if len(text) > maxObject {
+		return Event{}, &integrations.Problem{Status: http.StatusRequestEntityTooLarge, Reason: integrations.ReasonTooLarge, Text: "The event is too large."}
+	}
+	header.Set("Content-Type", "text/calendar; charset=utf-8")
+	resp, err := c.do(ctx, http.MethodPut, k, id, strings.NewReader(text), header)
+	if err != nil {
+		return Event{}, err
+	}
+	defer resp.Body.Close()
+	if p := integrations.Answered(resp, "event"); p != nil {
+		return Event{}, p
+	}
+	etag := resp.Header.Get("ETag")
+	if etag == "" {
+		return c.Event(ctx, k, id, "")
+	}
+	cal, err := readObject(text)
+	if err != nil {
+		return Event{}, integrations.Unusable("Anteroom's own event", err)
+	}
+	return (&object{id: id, etag: etag, calendar: k, cal: cal}).event(utc)
+}
+
+// Only says which version of an event is to be changed, and which part of it.
+type Only struct {
+	IfMatch    string // an ETag, or "*" for whichever there is; "" is refused
+	Occurrence string // of one that recurs: Event.Occurrence; "" for the whole of it
+	Zone       string // as the occurrence was asked for with
+}
+
+// held fetches an event that is about to be changed. The server is held to the
+// version that is looked at, so that nothing is lost that comes in between.
+func (c *Calendars) held(ctx context.Context, k Calendar, id string, only Only) (*object, error) {
+	if only.IfMatch == "" {
+		return nil, &integrations.Problem{Status: http.StatusPreconditionRequired, Reason: integrations.ReasonUnheld, Field: "If-Match", Text: "If-Match is missing: give the event's ETag, so that nobody's change is lost."}
+	}
+	o, err := c.get(ctx, k, id)
+	if err != nil {
+		return nil, err
+	}
+	if only.IfMatch != "*" && only.IfMatch != o.etag {
+		return nil, &integrations.Problem{Status: http.StatusPreconditionFailed, Reason: integrations.ReasonChanged, Text: "The event is not as If-Match wants it: ask for it again."}
+	}
+	if o.etag == "" {
+		return nil, integrations.Unusable("The calendar server", errors.New("it gives no ETag"))
+	}
+	return o, nil
+}
+
+// Update changes what the fields say, of all of an event or of one occurrence,
+// and leaves all else as it is.
+func (c *Calendars) Update(ctx context.Context, k Calendar, id string, f *Fields, only Only) (Event, error) {
+	o, err := c.held(ctx, k, id, only)
+	if err != nil {
+		return Event{}, err
+	}
+	e := &edit{sheet: sheetOf(o.text), fields: f, now: c.o.Now(), object: o}
+	if err := e.find(only); err != nil {
+		return Event{}, err
+	}
+	if err := e.update(); err != nil {
+		return Event{}, err
+	}
+	return c.put(ctx, k, id, e.sheet, http.Header{"If-Match": {o.etag}})
+}
+
+// Delete deletes an event, or takes one occurrence out of it.
+func (c *Calendars) Delete(ctx context.Context, k Calendar, id string, only Only) error {
+	o, err := c.held(ctx, k, id, only)
+	if err != nil {
+		return err
+	}
+	header := http.Header{"If-Match": {o.etag}}
+	if only.Occurrence != "" {
+		e := &edit{sheet: sheetOf(o.text), now: c.o.Now(), object: o}
+		if err := e.find(only); err != nil {
+			return err
+		}
+		if err := e.takeOut(); err != nil {
+			return err
+		}
+		_, err = c.put(ctx, k, id, e.sheet, header)
+		return err
+	}
+	resp, err := c.do(ctx, http.MethodDelete, k, id, nil, header)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if p := integrations.Answered(resp, "event"); p != nil {
+		return p
+	}
+	return nil
+}
+
+// edit is one change of an object's text.
+type edit struct {
+	sheet  *sheet
+	at     extent // of the component that is changed
+	fields *Fields
+	now    time.Time
+
+	object *object // nil for one that is being made
+	series *series
+	comp   *ical.Component // the component, as it was
+	one    *occurrence     // the occurrence that is changed; nil: all
+	fresh  bool            // the component is a new one, for that occurrence
+}
+
+// find finds the component that is to be changed.
+func (e *edit) find(only Only) error {
+	all := seriesOf(e.object.cal)
+	if len(all) == 0 {
+		return integrations.NotFound("event")
+	}
+	e.series = all[0]
+	if only.Occurrence == "" {
+		if e.comp = e.series.master; e.comp == nil {
+			return integrations.Invalid("occurrence", "is missing: only single occurrences of this event are here.")
+		}
+		e.at = e.extentOf(e.comp)
+		return nil
+	}
+	z, err := here(only.Zone)
+	if err != nil {
+		return err
+	}
+	id, err := momentIn("occurrence", only.Occurrence, z)
+	if err != nil {
+		return err
+	}
+	for i := range e.series.overrides {
+		if v := &e.series.overrides[i]; v.id.day == id.day && v.id.at(z).Equal(id.at(z)) {
+			if v.onward {
+				return &integrations.Problem{Status: http.StatusConflict, Reason: integrations.ReasonConflict, Field: "occurrence", Text: "All later occurrences go by this one: change it in a calendar program."}
+			}
+			e.comp, e.at = v.comp, e.extentOf(v.comp)
+			e.one = &occurrence{v.comp, v.start, v.length.endOf(v.start, v.start, z), &v.id}
+			return nil
+		}
+	}
+	if e.one = e.series.at(id, z); e.one == nil {
+		return &integrations.Problem{Status: http.StatusNotFound, Reason: integrations.ReasonNotFound, Field: "occurrence", Text: "The event has no such occurrence."}
+	}
+	e.comp, e.fresh = e.one.comp, true
+	return nil
+}
+
+// at is the occurrence of a name; nil if there is none.
+func (s *series) at(id moment, here *zone) (found *occurrence) {
+	if s.recurs() && id.day == s.start.day {
+		s.expand(id.at(here).Add(-margin), id.at(here).Add(margin), here, func(o occurrence) {
+			if o.id != nil && o.id.at(here).Equal(id.at(here)) {
+				found = &o
+			}
+		})
+	}
+	return found
+}
+
+// extentOf is where a component of the object is in its text.
+func (e *edit) extentOf(comp *ical.Component) extent {
+	n := 0
+	for _, c := range e.object.cal.Children {
+		if c == comp {
+			return e.sheet.components(ical.CompEvent)[n]
+		}
+		if c.Name == ical.CompEvent {
+			n++
+		}
+	}
+	return extent{}
+}
+
+// update writes the fields into the component.
+func (e *edit) update() error {
+	lines, without, err := e.changed()
+	if err != nil {
+		return err
+	}
+	if e.fresh {
+		lines, err = e.override(lines, without)
+		if err != nil {
+			return err
+		}
+		e.sheet.add(false, lines...)
+		return nil
+	}
+	e.sheet.set(e.at, without, lines...)
+	return nil
+}
+
+// ofSeries are the properties that a single occurrence does not have.
+var ofSeries = []string{"RRULE", "RDATE", "EXDATE", "EXRULE", "RECURRENCE-ID"}
+
+// override is a component for one occurrence: what the series says of it, and
+// what is changed.
+func (e *edit) override(lines []string, without map[string]bool) ([]string, error) {
+	at := e.extentOf(e.comp)
+	copied := &sheet{lines: slices.Clone(e.sheet.lines[at.first : at.last+1])}
+	for _, name := range ofSeries {
+		without[name] = true
+	}
+	if !without["DTSTART"] {
+		for _, name := range []string{"DTSTART", "DTEND", "DURATION"} {
+			without[name] = true
+		}
+		lines = append(lines, e.one.start.line("DTSTART"), e.one.end.line("DTEND"))
+	}
+	copied.set(extent{0, len(copied.lines) - 1}, without, append(lines, e.one.id.line("RECURRENCE-ID"))...)
+	return copied.lines, nil
+}
+
+// takeOut removes one occurrence.
+func (e *edit) takeOut() error {
+	if !e.fresh {
+		e.sheet.splice(e.at.first, e.at.last+1, nil)
+	}
+	if e.series.master == nil {
+		if len(e.series.overrides) < 2 {
+			return &integrations.Problem{Status: http.StatusConflict, Reason: integrations.ReasonConflict, Text: "It is the only occurrence that is here: delete the event."}
+		}
+		return nil
+	}
+	e.comp = e.series.master
+	e.at = e.masterNow()
+	e.sheet.set(e.at, e.stamp(true), append(e.stamps(true), e.one.id.line("EXDATE"))...)
+	return nil
+}
+
+// masterNow is where the master component is, after one before it may be gone.
+func (e *edit) masterNow() extent {
+	for _, at := range e.sheet.components(ical.CompEvent) {
+		recurrence := false
+		depth := 0
+		for _, line := range e.sheet.lines[at.first+1 : at.last] {
+			switch nameOf(line) {
+			case "BEGIN":
+				depth++
+			case "END":
+				depth--
+			case "RECURRENCE-ID":
+				recurrence = recurrence || depth == 0
+			}
+		}
+		if !recurrence {
+			return at
+		}
+	}
+	return extent{}
+}
+
+// stamp are the properties that every change changes.
+func (e *edit) stamp(significant bool) map[string]bool {
+	names := map[string]bool{"DTSTAMP": true, "LAST-MODIFIED": true}
+	if significant {
+		names["SEQUENCE"] = true
+	}
+	return names
+}
+
+// stamps are these, as of now. SEQUENCE counts the changes that others who take
+// part have to know of (RFC 5546 §2.1.4).
+func (e *edit) stamps(significant bool) []string {
+	now := e.now.UTC().Format(utcForm)
+	lines := []string{"DTSTAMP:" + now, "LAST-MODIFIED:" + now}
+	if significant {
+		n := 0
+		if e.comp != nil {
+			n, _ = strconv.Atoi(textOf(e.comp, ical.PropSequence))
+			n++
+		}
+		lines = append(lines, "SEQUENCE:"+strconv.Itoa(max(n, 0)))
+	}
+	return lines
+}
