@@ -8,6 +8,7 @@ import (
 
 	"anteroom/integrations"
 	"anteroom/integrations/calendars"
+	"anteroom/integrations/collections"
 )
 
 // calendars are the operations on calendars and events.
@@ -43,7 +44,7 @@ func (x *exchange) home(ctx context.Context) (*calendars.Calendars, error) {
 	if err != nil {
 		return nil, integrations.Unusable("The calendar server", err)
 	}
-	c, err := calendars.Open(ctx, calendars.Options{HTTP: client, URL: to, Home: x.a.accounts.of(x.account()), Scope: scope, Now: x.a.o.Now})
+	c, err := calendars.Open(ctx, calendars.Options{Service: collections.Service{HTTP: client, URL: to, Scope: scope}, Home: x.a.accounts.of(x.account()), Now: x.a.o.Now})
 	if err == nil {
 		x.a.accounts.learn(x.account(), c.Home())
 	}
@@ -186,7 +187,7 @@ type oneEvent struct {
 }
 
 func (x *exchange) event(in *oneEvent) (*calendars.Calendars, calendars.Calendar, error) {
-	if err := calendars.Plain("event", in.Event); err != nil {
+	if err := collections.Plain("event", in.Event); err != nil {
 		return nil, calendars.Calendar{}, err
 	}
 	return x.calendar(in.inCalendar)
@@ -288,8 +289,8 @@ type changesIn struct {
 
 // eventChanges is what changed.
 type eventChanges struct {
-	Items  []calendars.Change `json:"items"`
-	Cursor string             `json:"cursor" doc:"for the next time"`
+	Items  []collections.Change `json:"items"`
+	Cursor string               `json:"cursor" doc:"for the next time"`
 }
 
 func (x *exchange) eventChanges(in *changesIn) error {
@@ -298,7 +299,7 @@ func (x *exchange) eventChanges(in *changesIn) error {
 		return err
 	}
 	out := x.listing()
-	cursor, err := c.Changes(x.ctx(), k, in.Cursor, func(e *calendars.Change) error { return out.add(e) })
+	cursor, err := c.Changes(x.ctx(), k, in.Cursor, func(e *collections.Change) error { return out.add(e) })
 	if err != nil {
 		return err
 	}

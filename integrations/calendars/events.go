@@ -2,13 +2,8 @@ package calendars
 
 import (
 	"context"
-	"encoding/xml"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"net/url"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +11,7 @@ import (
 	"github.com/emersion/go-ical"
 
 	"anteroom/integrations"
+	"anteroom/integrations/collections"
 	"anteroom/integrations/multistatus"
 )
 
@@ -174,11 +170,11 @@ func (c *Calendars) Events(ctx context.Context, k Calendar, w Window) (events []
 func (c *Calendars) query(ctx context.Context, k Calendar, w Window, each func(*object) error) error {
 	body := fmt.Sprintf(`<?xml version="1.0"?><c:calendar-query xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:caldav"><d:prop><d:getetag/><c:calendar-data/></d:prop><c:filter><c:comp-filter name="VCALENDAR"><c:comp-filter name="VEVENT"><c:time-range start="%s" end="%s"/></c:comp-filter></c:comp-filter></c:filter></c:calendar-query>`,
 		w.From.UTC().Add(-margin).Format(utcForm), w.To.UTC().Add(margin).Format(utcForm))
-	_, err := multistatus.Ask(ctx, c.o.HTTP, multistatus.Request{Method: "REPORT", URL: c.at(k.place), Depth: "1", Body: body, What: "calendar"},
+	_, err := multistatus.Ask(ctx, c.o.HTTP, multistatus.Request{Method: "REPORT", URL: c.o.At(k.place), Depth: "1", Body: body, What: "calendar"},
 		func(r *multistatus.Response[objectProp]) error {
 			p := r.Found()
 			cal, err := readObject(p.Data)
-			id, ok := idOf(r.Href)
+			id, ok := collections.ID(r.Href)
 			if err != nil || !ok {
 				return nil
 			}
@@ -187,58 +183,13 @@ func (c *Calendars) query(ctx context.Context, k Calendar, w Window, each func(*
 	return err
 }
 
-// idOf is the last segment of an href, decoded.
-func idOf(href string) (string, bool) {
-	u, err := url.Parse(strings.TrimSpace(href))
+// read takes apart what was fetched.
+func (c *Calendars) read(k Calendar, id, text, etag string) (*object, error) {
+	cal, err := readObject(text)
 	if err != nil {
-		return "", false
+		return nil, integrations.Unusable(c.o.Name, err)
 	}
-	id := path.Base(u.Path)
-	return id, Plain("event", id) == nil
-}
-
-// Plain refuses ids that are no single segment of a path, in some spelling.
-func Plain(field, id string) error {
-	if _, clean, err := integrations.CleanPath("/" + url.PathEscape(id)); err != nil || clean != "/"+id || id == "" {
-		return integrations.Invalid(field, "has slashes, dot segments or control characters, in some spelling.")
-	}
-	return nil
-}
-
-// get fetches one object.
-func (c *Calendars) get(ctx context.Context, k Calendar, id string) (*object, error) {
-	resp, err := c.do(ctx, http.MethodGet, k, id, nil, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	if p := integrations.Answered(resp, "event"); p != nil {
-		return nil, p
-	}
-	b, err := io.ReadAll(io.LimitReader(resp.Body, maxObject+1))
-	if err != nil {
-		return nil, integrations.Lost(err)
-	}
-	cal, err := readObject(string(b))
-	if err != nil {
-		return nil, integrations.Unusable("The calendar server", err)
-	}
-	return &object{id, resp.Header.Get("ETag"), k, cal, string(b)}, nil
-}
-
-func (c *Calendars) do(ctx context.Context, method string, k Calendar, id string, body io.Reader, header http.Header) (*http.Response, error) {
-	r, err := http.NewRequestWithContext(ctx, method, c.at(k.place+id), body)
-	if err != nil {
-		return nil, integrations.Invalid("event", "cannot be asked for.")
-	}
-	for name, values := range header {
-		r.Header[name] = values
-	}
-	resp, err := c.o.HTTP.Do(r)
-	if err != nil {
-		return nil, integrations.Lost(err)
-	}
-	return resp, nil
+	return &object{id, etag, k, cal, text}, nil
 }
 
 // Event is one by its id: the event itself, if it recurs, not its occurrences.
@@ -247,7 +198,11 @@ func (c *Calendars) Event(ctx context.Context, k Calendar, id, zone string) (Eve
 	if err != nil {
 		return Event{}, err
 	}
-	o, err := c.get(ctx, k, id)
+	text, etag, err := c.o.Get(ctx, k.place+id, maxObject)
+	if err != nil {
+		return Event{}, err
+	}
+	o, err := c.read(k, id, text, etag)
 	if err != nil {
 		return Event{}, err
 	}
@@ -272,38 +227,7 @@ func (o *object) event(z *zone) (Event, error) {
 	return e, nil
 }
 
-// Change is one event that changed, or was deleted.
-type Change struct {
-	ID      string `json:"id"`
-	ETag    string `json:"etag,omitempty"`
-	Deleted bool   `json:"deleted,omitempty"`
-}
-
-type syncProp struct {
-	ETag string `xml:"DAV: getetag"`
-}
-
-// Changes are the events that changed since a cursor, without one: all, and the
-// next cursor (RFC 6578).
-func (c *Calendars) Changes(ctx context.Context, k Calendar, cursor string, each func(*Change) error) (next string, err error) {
-	var b strings.Builder
-	b.WriteString(`<?xml version="1.0"?><d:sync-collection xmlns:d="DAV:"><d:sync-token>`)
-	_ = xml.EscapeText(&b, []byte(cursor))
-	b.WriteString(`</d:sync-token><d:sync-level>1</d:sync-level><d:prop><d:getetag/></d:prop></d:sync-collection>`)
-	next, err = multistatus.Ask(ctx, c.o.HTTP, multistatus.Request{Method: "REPORT", URL: c.at(k.place), Body: b.String(), What: "calendar"},
-		func(r *multistatus.Response[syncProp]) error {
-			place, ok := c.placeOf(r.Href)
-			id, isID := idOf(r.Href)
-			if !ok || !isID || place == k.place {
-				return nil
-			}
-			return each(&Change{ID: id, ETag: r.Found().ETag, Deleted: r.Gone()})
-		})
-	if p, ok := integrations.ProblemOf(err); ok && cursor != "" && p.Reason == integrations.ReasonInvalid {
-		return "", &integrations.Problem{Status: http.StatusGone, Reason: integrations.ReasonCursor, Field: "cursor", Text: "The server no longer knows that cursor: begin again without one."}
-	}
-	if err == nil && next == "" {
-		err = integrations.Unusable("The calendar server", errors.New("it gives no sync-token"))
-	}
-	return next, err
+// Changes are the events of a calendar that changed since a cursor.
+func (c *Calendars) Changes(ctx context.Context, k Calendar, cursor string, each func(*collections.Change) error) (next string, err error) {
+	return c.o.Changes(ctx, k.place, cursor, each)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/teambition/rrule-go"
 
 	"anteroom/integrations"
+	"anteroom/integrations/contentline"
 )
 
 // Fields are what programs may say of an event. What is missing stays as it is.
@@ -38,7 +39,7 @@ func (e *edit) create(uid string) error {
 	if err != nil {
 		return err
 	}
-	e.sheet.set(e.sheet.components(ical.CompEvent)[0], without, append(lines, "UID:"+escaped(uid), "CREATED:"+e.now.UTC().Format(utcForm))...)
+	e.sheet.Set(e.sheet.Components(ical.CompEvent)[0], without, append(lines, "UID:"+contentline.Escaped(uid), "CREATED:"+e.now.UTC().Format(utcForm))...)
 	return nil
 }
 
@@ -69,7 +70,7 @@ func (e *edit) changed() (lines []string, without map[string]bool, err error) {
 		}
 		without[name] = true
 		if *value != "" {
-			lines = append(lines, name+":"+escaped(*value))
+			lines = append(lines, name+":"+contentline.Escaped(*value))
 		}
 	}
 	text("SUMMARY", f.Title)
@@ -98,7 +99,7 @@ func (e *edit) changed() (lines []string, without map[string]bool, err error) {
 		if len(f.Categories) > 0 {
 			list := make([]string, len(f.Categories))
 			for i, c := range f.Categories {
-				list[i] = escaped(c)
+				list[i] = contentline.Escaped(c)
 			}
 			lines = append(lines, "CATEGORIES:"+strings.Join(list, ","))
 		}
@@ -195,17 +196,17 @@ func (e *edit) movable() error {
 
 // describe writes down a zone, if that is not there yet.
 func (e *edit) describe(z *zone, year int) {
-	for _, at := range e.sheet.components(ical.CompTimezone) {
-		for _, line := range e.sheet.lines[at.first:at.last] {
-			if unfolded(line) == "TZID:"+z.name {
+	for _, at := range e.sheet.Components(ical.CompTimezone) {
+		for _, line := range e.sheet.Lines[at.First:at.Last] {
+			if contentline.Unfolded(line) == "TZID:"+z.name {
 				return
 			}
 		}
 	}
 	lines := z.vtimezone(year)
-	e.sheet.add(true, lines...)
-	if e.object != nil && e.at != (extent{}) { // it begins later now
-		e.at = extent{e.at.first + len(lines), e.at.last + len(lines)}
+	e.sheet.Add(true, lines...)
+	if e.object != nil && e.at != (contentline.Extent{}) { // it begins later now
+		e.at = contentline.Extent{First: e.at.First + len(lines), Last: e.at.Last + len(lines)}
 	}
 }
 
@@ -317,7 +318,7 @@ func (m moment) line(name string) string {
 	case m.day:
 		return name + ";VALUE=DATE:" + m.wall.Format(dateForm)
 	case m.tzid != "":
-		return fmt.Sprintf("%s;TZID=%s:%s", name, param(m.tzid), m.wall.Format(localForm))
+		return fmt.Sprintf("%s;TZID=%s:%s", name, contentline.Param(m.tzid), m.wall.Format(localForm))
 	case m.zone == nil:
 		return name + ":" + m.wall.Format(localForm)
 	}

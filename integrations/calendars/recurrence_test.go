@@ -11,6 +11,8 @@ import (
 	_ "time/tzdata"
 
 	"github.com/google/go-cmp/cmp"
+
+	"anteroom/integrations/contentline"
 )
 
 // ruleCase is one of testdata/recurrence.json; recurrence.py says what its
@@ -129,7 +131,7 @@ func TestAgainstDateutil(t *testing.T) {
 		// A zone nobody knows by its name, described as Anteroom describes it.
 		year := 2000
 		fmt.Sscanf(c.Start, "%4d", &year)
-		own := strings.Join(foldAll(named(c.Zone).vtimezone(year)), "")
+		own := strings.Join(contentline.FoldAll(named(c.Zone).vtimezone(year)), "")
 		own = strings.Replace(own, "TZID:"+c.Zone, "TZID:Own Zone", 1)
 		if diff := cmp.Diff(want, happens(t, wrap(own, c.text("Own Zone")), c.From, c.To)); diff != "" {
 			t.Errorf("%s, by its VTIMEZONE (-dateutil +Anteroom):\n%s\n%s", c.Name, diff, own)

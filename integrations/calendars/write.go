@@ -2,18 +2,16 @@ package calendars
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
-	"errors"
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/emersion/go-ical"
 
 	"anteroom/integrations"
+	"anteroom/integrations/collections"
+	"anteroom/integrations/contentline"
 )
 
 // Create makes an event, and gives it as it is then. A uid that is given names
@@ -21,59 +19,46 @@ import (
 // Problem of ReasonExists.
 func (c *Calendars) Create(ctx context.Context, k Calendar, uid string, f *Fields) (Event, error) {
 	if uid == "" {
-		uid = newUID()
+		uid = collections.NewUID()
 	}
 	id := uid + ".ics"
-	if err := Plain("uid", id); err != nil {
+	if err := collections.Plain("uid", id); err != nil {
 		return Event{}, err
 	}
-	s := sheetOf("BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//Anteroom//Calendars//EN\r\nBEGIN:VEVENT\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n")
-	e := &edit{sheet: s, at: s.components(ical.CompEvent)[0], fields: f, now: c.o.Now()}
+	s := contentline.Of("BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//Anteroom//Calendars//EN\r\nBEGIN:VEVENT\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n")
+	e := &edit{sheet: s, at: s.Components(ical.CompEvent)[0], fields: f, now: c.o.Now()}
 	if err := e.create(uid); err != nil {
 		return Event{}, err
 	}
-	made, err := c.put(ctx, k, id, s, http.Header{"If-None-Match": {"*"}})
-	if p, ok := integrations.ProblemOf(err); ok && p.Reason == integrations.ReasonChanged {
-		return Event{}, &integrations.Problem{Status: http.StatusConflict, Reason: integrations.ReasonExists, Field: "uid", Text: "There is an event of that uid."}
-	}
-	return made, err
+	return c.stored(ctx, k, id, s.String(), "")
 }
 
-// newUID is a random one (RFC 7986 §5.3).
-func newUID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	h := hex.EncodeToString(b[:])
-	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
-}
+const mediaType = "text/calendar; charset=utf-8"
 
-// put stores an object and gives its first event as it is then. A server that
-// changed what it was given says so by giving no ETag (RFC 4791 §5.3.4): it is
-// asked what it has.
-func (c *Calendars) put(ctx context.Context, k Calendar, id string, s *sheet, header http.Header) (Event, error) {
-	text := s.String()
+// stored stores an object, of a version or as a new one, and gives its first
+// event as it is then. A server that changed what it was given is asked what it
+// has.
+func (c *Calendars) stored(ctx context.Context, k Calendar, id, text, version string) (e Event, err error) {
 	if len(text) > maxObject {
 		return Event{}, &integrations.Problem{Status: http.StatusRequestEntityTooLarge, Reason: integrations.ReasonTooLarge, Text: "The event is too large."}
 	}
-	header.Set("Content-Type", "text/calendar; charset=utf-8")
-	resp, err := c.do(ctx, http.MethodPut, k, id, strings.NewReader(text), header)
+	var etag string
+	if version == "" {
+		etag, err = c.o.Make(ctx, k.place+id, mediaType, text)
+	} else {
+		etag, err = c.o.Put(ctx, k.place+id, mediaType, text, http.Header{"If-Match": {version}})
+	}
+	switch {
+	case err != nil:
+		return Event{}, err
+	case etag == "":
+		return c.Event(ctx, k, id, "")
+	}
+	o, err := c.read(k, id, text, etag)
 	if err != nil {
 		return Event{}, err
 	}
-	defer resp.Body.Close()
-	if p := integrations.Answered(resp, "event"); p != nil {
-		return Event{}, p
-	}
-	etag := resp.Header.Get("ETag")
-	if etag == "" {
-		return c.Event(ctx, k, id, "")
-	}
-	cal, err := readObject(text)
-	if err != nil {
-		return Event{}, integrations.Unusable("Anteroom's own event", err)
-	}
-	return (&object{id: id, etag: etag, calendar: k, cal: cal}).event(utc)
+	return o.event(utc)
 }
 
 // Only says which version of an event is to be changed, and which part of it.
@@ -83,23 +68,13 @@ type Only struct {
 	Zone       string // as the occurrence was asked for with
 }
 
-// held fetches an event that is about to be changed. The server is held to the
-// version that is looked at, so that nothing is lost that comes in between.
+// held fetches an event that is about to be changed.
 func (c *Calendars) held(ctx context.Context, k Calendar, id string, only Only) (*object, error) {
-	if only.IfMatch == "" {
-		return nil, &integrations.Problem{Status: http.StatusPreconditionRequired, Reason: integrations.ReasonUnheld, Field: "If-Match", Text: "If-Match is missing: give the event's ETag, so that nobody's change is lost."}
-	}
-	o, err := c.get(ctx, k, id)
+	text, etag, err := c.o.Held(ctx, k.place+id, only.IfMatch, maxObject)
 	if err != nil {
 		return nil, err
 	}
-	if only.IfMatch != "*" && only.IfMatch != o.etag {
-		return nil, &integrations.Problem{Status: http.StatusPreconditionFailed, Reason: integrations.ReasonChanged, Text: "The event is not as If-Match wants it: ask for it again."}
-	}
-	if o.etag == "" {
-		return nil, integrations.Unusable("The calendar server", errors.New("it gives no ETag"))
-	}
-	return o, nil
+	return c.read(k, id, text, etag)
 }
 
 // Update changes what the fields say, of all of an event or of one occurrence,
@@ -109,14 +84,14 @@ func (c *Calendars) Update(ctx context.Context, k Calendar, id string, f *Fields
 	if err != nil {
 		return Event{}, err
 	}
-	e := &edit{sheet: sheetOf(o.text), fields: f, now: c.o.Now(), object: o}
+	e := &edit{sheet: contentline.Of(o.text), fields: f, now: c.o.Now(), object: o}
 	if err := e.find(only); err != nil {
 		return Event{}, err
 	}
 	if err := e.update(); err != nil {
 		return Event{}, err
 	}
-	return c.put(ctx, k, id, e.sheet, http.Header{"If-Match": {o.etag}})
+	return c.stored(ctx, k, id, e.sheet.String(), o.etag)
 }
 
 // Delete deletes an event, or takes one occurrence out of it.
@@ -125,33 +100,24 @@ func (c *Calendars) Delete(ctx context.Context, k Calendar, id string, only Only
 	if err != nil {
 		return err
 	}
-	header := http.Header{"If-Match": {o.etag}}
 	if only.Occurrence != "" {
-		e := &edit{sheet: sheetOf(o.text), now: c.o.Now(), object: o}
+		e := &edit{sheet: contentline.Of(o.text), now: c.o.Now(), object: o}
 		if err := e.find(only); err != nil {
 			return err
 		}
 		if err := e.takeOut(); err != nil {
 			return err
 		}
-		_, err = c.put(ctx, k, id, e.sheet, header)
+		_, err = c.stored(ctx, k, id, e.sheet.String(), o.etag)
 		return err
 	}
-	resp, err := c.do(ctx, http.MethodDelete, k, id, nil, header)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if p := integrations.Answered(resp, "event"); p != nil {
-		return p
-	}
-	return nil
+	return c.o.Delete(ctx, k.place+id, o.etag)
 }
 
 // edit is one change of an object's text.
 type edit struct {
-	sheet  *sheet
-	at     extent // of the component that is changed
+	sheet  *contentline.Sheet
+	at     contentline.Extent // of the component that is changed
 	fields *Fields
 	now    time.Time
 
@@ -214,17 +180,17 @@ func (s *series) at(id moment, here *zone) (found *occurrence) {
 }
 
 // extentOf is where a component of the object is in its text.
-func (e *edit) extentOf(comp *ical.Component) extent {
+func (e *edit) extentOf(comp *ical.Component) contentline.Extent {
 	n := 0
 	for _, c := range e.object.cal.Children {
 		if c == comp {
-			return e.sheet.components(ical.CompEvent)[n]
+			return e.sheet.Components(ical.CompEvent)[n]
 		}
 		if c.Name == ical.CompEvent {
 			n++
 		}
 	}
-	return extent{}
+	return contentline.Extent{}
 }
 
 // update writes the fields into the component.
@@ -238,10 +204,10 @@ func (e *edit) update() error {
 		if err != nil {
 			return err
 		}
-		e.sheet.add(false, lines...)
+		e.sheet.Add(false, lines...)
 		return nil
 	}
-	e.sheet.set(e.at, without, lines...)
+	e.sheet.Set(e.at, without, lines...)
 	return nil
 }
 
@@ -252,7 +218,7 @@ var ofSeries = []string{"RRULE", "RDATE", "EXDATE", "EXRULE", "RECURRENCE-ID"}
 // what is changed.
 func (e *edit) override(lines []string, without map[string]bool) ([]string, error) {
 	at := e.extentOf(e.comp)
-	copied := &sheet{lines: slices.Clone(e.sheet.lines[at.first : at.last+1])}
+	copied := &contentline.Sheet{Lines: slices.Clone(e.sheet.Lines[at.First : at.Last+1])}
 	for _, name := range ofSeries {
 		without[name] = true
 	}
@@ -262,14 +228,14 @@ func (e *edit) override(lines []string, without map[string]bool) ([]string, erro
 		}
 		lines = append(lines, e.one.start.line("DTSTART"), e.one.end.line("DTEND"))
 	}
-	copied.set(extent{0, len(copied.lines) - 1}, without, append(lines, e.one.id.line("RECURRENCE-ID"))...)
-	return copied.lines, nil
+	copied.Set(contentline.Extent{Last: len(copied.Lines) - 1}, without, append(lines, e.one.id.line("RECURRENCE-ID"))...)
+	return copied.Lines, nil
 }
 
 // takeOut removes one occurrence.
 func (e *edit) takeOut() error {
 	if !e.fresh {
-		e.sheet.splice(e.at.first, e.at.last+1, nil)
+		e.sheet.Splice(e.at.First, e.at.Last+1, nil)
 	}
 	if e.series.master == nil {
 		if len(e.series.overrides) < 2 {
@@ -279,17 +245,17 @@ func (e *edit) takeOut() error {
 	}
 	e.comp = e.series.master
 	e.at = e.masterNow()
-	e.sheet.set(e.at, e.stamp(true), append(e.stamps(true), e.one.id.line("EXDATE"))...)
+	e.sheet.Set(e.at, e.stamp(true), append(e.stamps(true), e.one.id.line("EXDATE"))...)
 	return nil
 }
 
 // masterNow is where the master component is, after one before it may be gone.
-func (e *edit) masterNow() extent {
-	for _, at := range e.sheet.components(ical.CompEvent) {
+func (e *edit) masterNow() contentline.Extent {
+	for _, at := range e.sheet.Components(ical.CompEvent) {
 		recurrence := false
 		depth := 0
-		for _, line := range e.sheet.lines[at.first+1 : at.last] {
-			switch nameOf(line) {
+		for _, line := range e.sheet.Lines[at.First+1 : at.Last] {
+			switch contentline.Name(line) {
 			case "BEGIN":
 				depth++
 			case "END":
@@ -302,7 +268,7 @@ func (e *edit) masterNow() extent {
 			return at
 		}
 	}
-	return extent{}
+	return contentline.Extent{}
 }
 
 // stamp are the properties that every change changes.

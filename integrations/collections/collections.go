@@ -1,0 +1,294 @@
+// Package collections is what calendars and address books have in common: one
+// account's collections at a DAV server, with resources that are named by one
+// segment of a path, changed only if nobody else did meanwhile, and listed by
+// what changed. It trusts no server to say where they are outside of what is
+// configured.
+package collections
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/xml"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+
+	"github.com/emersion/go-webdav"
+
+	"anteroom/integrations"
+	"anteroom/integrations/multistatus"
+)
+
+// Service is one account at a DAV service. Safe for concurrent use.
+type Service struct {
+	HTTP  *http.Client // attaches the credential; see [integrations.Access.Wire]
+	URL   *url.URL     // of the service, as it is configured: a DAV root, or a home of collections
+	Scope []string     // segments below URL that everything stays within; nil: all there is
+	Name  string       // in refusals: "The calendar server"
+	Kind  string       // of a resource, in refusals: "event"
+}
+
+// HomeOf asks where a principal's collections are, at an endpoint.
+type HomeOf func(ctx context.Context, client webdav.HTTPClient, endpoint, principal string) (string, error)
+
+// Home finds the path of the account's home, with a slash at its end. It asks
+// who the account is at the service's URL, then at Nextcloud's DAV root; a URL
+// at which nobody can say is itself taken for the home.
+func (s *Service) Home(ctx context.Context, homeOf HomeOf) (string, error) {
+	tries := []string{strings.TrimSuffix(s.URL.Path, "/") + "/"}
+	if before, _, ok := strings.Cut(tries[0], "/remote.php/dav/"); ok {
+		tries = append(tries, before+"/remote.php/dav/")
+	}
+	client := &http.Client{Transport: &bounded{s.HTTP.Transport}, CheckRedirect: s.HTTP.CheckRedirect}
+	for _, try := range tries {
+		w, err := webdav.NewClient(client, s.At(try))
+		if err != nil {
+			return "", integrations.Unusable(s.Name, err)
+		}
+		principal, err := w.FindCurrentUserPrincipal(ctx)
+		if err == nil && principal != "" {
+			home, err := homeOf(ctx, client, s.At(try), principal)
+			if err == nil && strings.HasPrefix(home, "/") {
+				return strings.TrimSuffix(home, "/") + "/", nil
+			}
+		}
+		if p, ok := integrations.ProblemOf(err); ok {
+			return "", p // what is wrong is not where one asks
+		}
+	}
+	return tries[0], nil
+}
+
+// At is the URL of a path at the server.
+func (s *Service) At(place string) string {
+	return (&url.URL{Scheme: s.URL.Scheme, Host: s.URL.Host, Path: place}).String()
+}
+
+// Place is the path of a collection's href, with a slash at its end, if it lies
+// where everything has to stay.
+func (s *Service) Place(href string) (string, bool) {
+	u, err := url.Parse(strings.TrimSpace(href))
+	if err != nil {
+		return "", false
+	}
+	_, clean, err := integrations.CleanPath((&url.URL{Path: strings.TrimSuffix(u.Path, "/")}).EscapedPath())
+	if err != nil || len(s.Scope) == 0 {
+		return clean + "/", err == nil
+	}
+	within := strings.TrimSuffix(s.URL.Path, "/") + "/" + strings.Join(s.Scope, "/") + "/"
+	return clean + "/", strings.HasPrefix(clean+"/", within)
+}
+
+// ID is the last segment of an href, decoded.
+func ID(href string) (string, bool) {
+	u, err := url.Parse(strings.TrimSpace(href))
+	if err != nil {
+		return "", false
+	}
+	id := path.Base(u.Path)
+	return id, Plain("id", id) == nil
+}
+
+// Plain refuses ids that are no single segment of a path, in some spelling.
+func Plain(field, id string) error {
+	if _, clean, err := integrations.CleanPath("/" + url.PathEscape(id)); err != nil || clean != "/"+id || id == "" {
+		return integrations.Invalid(field, "has slashes, dot segments or control characters, in some spelling.")
+	}
+	return nil
+}
+
+// Privileges is what the account may do with a collection (RFC 3744 §5.4).
+type Privileges struct {
+	List []struct {
+		Write   *struct{} `xml:"DAV: write"`
+		Content *struct{} `xml:"DAV: write-content"`
+		Bind    *struct{} `xml:"DAV: bind"`
+		All     *struct{} `xml:"DAV: all"`
+	} `xml:"DAV: privilege"`
+}
+
+// ReadOnly reports whether nothing in the collection may be changed; false
+// where the server does not say, of nil.
+func (p *Privileges) ReadOnly() bool {
+	if p == nil {
+		return false
+	}
+	for _, may := range p.List {
+		if may.Write != nil || may.Content != nil || may.Bind != nil || may.All != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// Get fetches a resource, of at most some bytes.
+func (s *Service) Get(ctx context.Context, place string, most int64) (text, etag string, err error) {
+	resp, err := s.do(ctx, http.MethodGet, place, nil, http.Header{})
+	if err != nil {
+		return "", "", err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, most+1))
+	switch {
+	case err != nil:
+		return "", "", integrations.Lost(err)
+	case int64(len(b)) > most:
+		return "", "", integrations.Unusable(s.Name, errors.New("the resource is too large"))
+	}
+	return string(b), resp.Header.Get("ETag"), nil
+}
+
+// Held fetches a resource that is about to be changed, if it is the version that
+// the caller has seen. Whoever changes it holds the server to the ETag that
+// comes back, so that nothing is lost that comes in between. "*" takes whichever
+// version there is; "" is refused.
+func (s *Service) Held(ctx context.Context, place, ifMatch string, most int64) (text, etag string, err error) {
+	if ifMatch == "" {
+		return "", "", &integrations.Problem{Status: http.StatusPreconditionRequired, Reason: integrations.ReasonUnheld, Field: "If-Match",
+			Text: "If-Match is missing: give the ETag of the " + s.Kind + ", so that nobody's change is lost."}
+	}
+	text, etag, err = s.Get(ctx, place, most)
+	switch {
+	case err != nil:
+		return "", "", err
+	case ifMatch != "*" && ifMatch != etag:
+		return "", "", &integrations.Problem{Status: http.StatusPreconditionFailed, Reason: integrations.ReasonChanged, Text: "The " + s.Kind + " is not as If-Match wants it: ask for it again."}
+	case etag == "":
+		return "", "", integrations.Unusable(s.Name, errors.New("it gives no ETag"))
+	}
+	return text, etag, nil
+}
+
+// Put stores a resource under a condition: If-Match, or If-None-Match. etag is
+// "" where the server changed what it was given (RFC 4791 §5.3.4).
+func (s *Service) Put(ctx context.Context, place, media, text string, condition http.Header) (etag string, err error) {
+	condition.Set("Content-Type", media)
+	resp, err := s.do(ctx, http.MethodPut, place, strings.NewReader(text), condition)
+	if err != nil {
+		return "", err
+	}
+	resp.Body.Close()
+	return resp.Header.Get("ETag"), nil
+}
+
+// Make stores a resource that is not there yet. One that is, is a Problem of
+// ReasonExists.
+func (s *Service) Make(ctx context.Context, place, media, text string) (etag string, err error) {
+	etag, err = s.Put(ctx, place, media, text, http.Header{"If-None-Match": {"*"}})
+	if p, ok := integrations.ProblemOf(err); ok && p.Reason == integrations.ReasonChanged {
+		return "", &integrations.Problem{Status: http.StatusConflict, Reason: integrations.ReasonExists, Field: "uid", Text: "There is a resource of that uid."}
+	}
+	return etag, err
+}
+
+// Delete deletes a resource of a version.
+func (s *Service) Delete(ctx context.Context, place, etag string) error {
+	resp, err := s.do(ctx, http.MethodDelete, place, nil, http.Header{"If-Match": {etag}})
+	if err != nil {
+		return err
+	}
+	return resp.Body.Close()
+}
+
+// do sends a request and judges the answer.
+func (s *Service) do(ctx context.Context, method, place string, body io.Reader, header http.Header) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, method, s.At(place), body)
+	if err != nil {
+		return nil, integrations.Invalid(s.Kind, "cannot be asked for.")
+	}
+	r.Header = header
+	resp, err := s.HTTP.Do(r)
+	if err != nil {
+		return nil, integrations.Lost(err)
+	}
+	if p := integrations.Answered(resp, s.Kind); p != nil {
+		resp.Body.Close()
+		return nil, p
+	}
+	return resp, nil
+}
+
+// NewUID is a random one (RFC 7986 §5.3).
+func NewUID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	h := hex.EncodeToString(b[:])
+	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+}
+
+// Change is a resource that changed, or was deleted.
+type Change struct {
+	ID      string `json:"id"`
+	ETag    string `json:"etag,omitempty"`
+	Deleted bool   `json:"deleted,omitempty"`
+}
+
+// Changes are the resources of a collection that changed since a cursor, or,
+// without one, all there are, and the next cursor (RFC 6578).
+func (s *Service) Changes(ctx context.Context, place, cursor string, each func(*Change) error) (next string, err error) {
+	var b strings.Builder
+	b.WriteString(`<?xml version="1.0"?><d:sync-collection xmlns:d="DAV:"><d:sync-token>`)
+	_ = xml.EscapeText(&b, []byte(cursor))
+	b.WriteString(`</d:sync-token><d:sync-level>1</d:sync-level><d:prop><d:getetag/></d:prop></d:sync-collection>`)
+	type prop struct {
+		ETag string `xml:"DAV: getetag"`
+	}
+	next, err = multistatus.Ask(ctx, s.HTTP, multistatus.Request{Method: "REPORT", URL: s.At(place), Body: b.String(), What: "collection"},
+		func(r *multistatus.Response[prop]) error {
+			at, ok := s.Place(r.Href)
+			id, isID := ID(r.Href)
+			if !ok || !isID || at == place {
+				return nil
+			}
+			return each(&Change{ID: id, ETag: r.Found().ETag, Deleted: r.Gone()})
+		})
+	if p, ok := integrations.ProblemOf(err); ok && cursor != "" && p.Reason == integrations.ReasonInvalid {
+		return "", &integrations.Problem{Status: http.StatusGone, Reason: integrations.ReasonCursor, Field: "cursor", Text: "The server no longer knows that cursor: begin again without one."}
+	}
+	if err == nil && next == "" {
+		err = integrations.Unusable(s.Name, errors.New("it gives no sync-token"))
+	}
+	return next, err
+}
+
+// Named picks the collection with an id, or, if there is none, with the name
+// that people see, which has to be its alone. ids gives both of one.
+func Named[C any](all []C, ids func(*C) (id, name string), what, wanted string) (C, error) {
+	var found []C
+	for i := range all {
+		id, name := ids(&all[i])
+		if id == wanted {
+			return all[i], nil
+		}
+		if name == wanted {
+			found = append(found, all[i])
+		}
+	}
+	var none C
+	switch len(found) {
+	case 0:
+		return none, integrations.NotFound(what)
+	case 1:
+		return found[0], nil
+	}
+	return none, &integrations.Problem{Status: http.StatusConflict, Reason: integrations.ReasonConflict, Field: "", Text: "Several have that name: name one by its id."}
+}
+
+// bounded keeps answers that a library reads whole from being large.
+type bounded struct{ rt http.RoundTripper }
+
+const maxDiscovery = 1 << 20
+
+// RoundTrip implements http.RoundTripper.
+func (b *bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := b.rt.RoundTrip(r)
+	if err == nil {
+		resp.Body = http.MaxBytesReader(nil, resp.Body, maxDiscovery)
+	}
+	return resp, err
+}
