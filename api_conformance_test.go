@@ -29,6 +29,7 @@ func programs(t *testing.T, env ...string) (w *town, secret string) {
 		`ANTEROOM_CLIENTS=[{name: indexer, secret_hash: "` + hash + `"}]`,
 		"NEXTCLOUD_WEBDAV_USERNAME=testdoc", "NEXTCLOUD_WEBDAV_PASSWORD=" + demo.DefaultPassword,
 		"NEXTCLOUD_CALDAV_USERNAME=testdoc", "NEXTCLOUD_CALDAV_PASSWORD=" + demo.DefaultPassword,
+		"NEXTCLOUD_CARDDAV_USERNAME=testdoc", "NEXTCLOUD_CARDDAV_PASSWORD=" + demo.DefaultPassword,
 		"ANTEROOM_INTEGRATIONS_DIRECTORY_USERNAME=admin", "ANTEROOM_INTEGRATIONS_DIRECTORY_PASSWORD=admin_dev_password",
 	}, env...)...)
 	return w, s.Reveal()
@@ -85,7 +86,7 @@ var words = []string{"/", "/Documents", "/Welcome.md", "/x/y", "personal", "cont
 var hints = map[string][]string{
 	"path": {"/", "/Documents", "/Welcome.md", "/new", "/Documents/a.txt"}, "from": {"/Welcome.md", "/Documents"}, "to": {"/b", "/c/d", "/Documents/e"},
 	"within": {"/", "/Documents"}, "id": {"testdoc", "admin", "users", "nobody"}, "name": {"e", "Welcome"}, "type": {"text/*", "text/markdown"},
-	"calendar": {"personal"}, "event": {"uid1.ics", "uid2.ics"}, "uid": {"uid1", "uid2"}, "time_zone": {"Europe/Berlin", "UTC", "Asia/Kathmandu"},
+	"calendar": {"personal"}, "event": {"uid1.ics", "uid2.ics"}, "uid": {"uid1", "uid2"}, "card": {"uid1.vcf", "uid2.vcf"}, "text": {"e", "example.com"}, "birthday": {"1980-02-29", ""}, "time_zone": {"Europe/Berlin", "UTC", "Asia/Kathmandu"},
 	"start": {"2026-03-28T09:00:00+01:00", "2026-03-28T09:00:00", "2026-03-28"}, "end": {"2026-03-29T09:00:00+02:00", "2026-03-29T02:30:00", "2026-03-29"},
 	"recurrence": {"FREQ=DAILY;COUNT=3", "FREQ=WEEKLY;BYDAY=MO,SA", ""}, "occurrence": {"2026-03-29T09:00:00+02:00", "2026-03-29", ""}, "book": {"contacts"}, "cursor": {""}, "If-Match": {"*"}, "If-None-Match": {"*"},
 }

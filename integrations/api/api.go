@@ -89,6 +89,7 @@ func (a *API) families() []family {
 	return []family{
 		{a.o.Config.WebDAV.Program(), a.files()},
 		{a.o.Config.CalDAV.Program(), a.calendars()},
+		{a.o.Config.CardDAV.Program(), a.contacts()},
 		{a.o.Config.Directory.Username != "" || a.o.Config.Directory.Allow.Said(), a.people()},
 	}
 }

@@ -25,46 +25,40 @@ func (a *API) calendars() []*operation {
 		operate(of("getEvent", "GET", event, "One event: of what recurs, the first occurrence with its rule"), (*exchange).getEvent, jsonOf[calendars.Event](http.StatusOK, "ETag"), nothing(http.StatusNotModified)),
 		operate(of("updateEvent", "PATCH", event, "Change an event, or one occurrence of it; what is not said stays"), (*exchange).updateEvent, jsonOf[calendars.Event](http.StatusOK, "ETag")),
 		operate(of("deleteEvent", "DELETE", event, "Delete an event, or one occurrence of it"), (*exchange).deleteEvent, nothing(http.StatusNoContent)),
-		operate(of("eventChanges", "GET", "/calendars/{calendar}/changes", "The events that changed since a cursor; without one, all there are"), (*exchange).eventChanges, jsonOf[eventChanges](http.StatusOK)),
+		operate(of("eventChanges", "GET", "/calendars/{calendar}/changes", "The events that changed since a cursor; without one, all there are"), (*exchange).eventChanges, jsonOf[changes](http.StatusOK)),
 	}
 }
 
-// home opens the account's calendars.
-func (x *exchange) home(ctx context.Context) (*calendars.Calendars, error) {
-	client, err := x.wire()
-	if err != nil {
-		return nil, err
-	}
-	d := &x.a.o.Config.CalDAV
-	scope, ok := d.ScopeOf(x.c.Who)
-	if !ok {
-		return nil, &integrations.Problem{Status: http.StatusForbidden, Reason: integrations.ReasonScope, Text: "Your id is no name of a folder."}
-	}
-	to, err := url.Parse(d.URL)
-	if err != nil {
-		return nil, integrations.Unusable("The calendar server", err)
-	}
-	c, err := calendars.Open(ctx, calendars.Options{Service: collections.Service{HTTP: client, URL: to, Scope: scope}, Home: x.a.accounts.of(x.account()), Now: x.a.o.Now})
-	if err == nil {
-		x.a.accounts.learn(x.account(), c.Home())
-	}
-	return c, err
+// calendarsNow lists the account's calendars.
+func (x *exchange) calendarsNow() (*calendars.Calendars, []calendars.Calendar, error) {
+	return collected(x, func(s collections.Service, home string) (*calendars.Calendars, error) {
+		return calendars.Open(x.ctx(), calendars.Options{Service: s, Home: home, Now: x.a.o.Now})
+	}, (*calendars.Calendars).Calendars)
 }
 
-// calendarsNow lists the account's calendars. A home that is no longer where it was is
-// looked for again.
-func (x *exchange) calendarsNow() (c *calendars.Calendars, all []calendars.Calendar, err error) {
+// home is a client that knows where its account's collections are.
+type home interface{ Home() string }
+
+// collected opens an account's collections and lists them. Where they are is
+// remembered; if they are there no longer, they are looked for again.
+func collected[H home, C any](x *exchange, open func(s collections.Service, home string) (H, error), list func(H, context.Context) ([]C, error)) (h H, all []C, err error) {
+	client, to, scope, err := x.dav()
+	if err != nil {
+		return h, nil, err
+	}
 	for range 2 {
-		if c, err = x.home(x.ctx()); err != nil {
-			return nil, nil, err
+		known := x.a.accounts.of(x.account())
+		if h, err = open(collections.Service{HTTP: client, URL: to, Scope: scope}, known); err != nil {
+			return h, nil, err
 		}
-		all, err = c.Calendars(x.ctx())
-		if p, ok := integrations.ProblemOf(err); !ok || p.Reason != integrations.ReasonNotFound {
+		x.a.accounts.learn(x.account(), h.Home())
+		all, err = list(h, x.ctx())
+		if p, ok := integrations.ProblemOf(err); !ok || p.Reason != integrations.ReasonNotFound || known == "" {
 			break
 		}
 		x.a.accounts.learn(x.account(), "")
 	}
-	return c, all, err
+	return h, all, err
 }
 
 // inCalendar names a calendar.
@@ -137,13 +131,18 @@ func (x *exchange) listEvents(in *listEvents) error {
 	if err != nil {
 		return err
 	}
+	return page(x, events, skip, in.Limit, incomplete)
+}
+
+// page answers with a part of a list that is in memory.
+func page[T any](x *exchange, all []T, skip, limit int, incomplete bool) error {
 	out, more := x.listing(), next{}
-	for i := min(skip, len(events)); i < len(events); i++ {
-		if i == skip+in.Limit {
+	for i := min(skip, len(all)); i < len(all); i++ {
+		if i == skip+limit {
 			more.Cursor = placeOf(i, "")
 			break
 		}
-		if err := out.add(&events[i]); err != nil {
+		if err := out.add(&all[i]); err != nil {
 			return err
 		}
 	}
@@ -287,8 +286,8 @@ type changesIn struct {
 	Cursor string `query:"cursor" max:"1024" doc:"from the answer before"`
 }
 
-// eventChanges is what changed.
-type eventChanges struct {
+// changes are what changed.
+type changes struct {
 	Items  []collections.Change `json:"items"`
 	Cursor string               `json:"cursor" doc:"for the next time"`
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"anteroom/integrations"
@@ -38,6 +39,23 @@ func (x *exchange) wire() (*http.Client, error) {
 	}
 	x.grant, x.c.As = g, g.As()
 	return x.a.o.Access.Wire(x.a.o.Client, &x.grant), nil
+}
+
+// dav is where the operation's DAV service is, and how far the caller may go
+// there.
+func (x *exchange) dav() (client *http.Client, to *url.URL, scope []string, err error) {
+	if client, err = x.wire(); err != nil {
+		return nil, nil, nil, err
+	}
+	_, d, _ := x.settings()
+	scope, ok := d.ScopeOf(x.c.Who)
+	if !ok {
+		return nil, nil, nil, &integrations.Problem{Status: http.StatusForbidden, Reason: integrations.ReasonScope, Text: "Your id is no name of a folder."}
+	}
+	if to, err = url.Parse(d.URL); err != nil {
+		return nil, nil, nil, integrations.Unusable("Nextcloud", err)
+	}
+	return client, to, scope, nil
 }
 
 // begin sends the header. Answers are one caller's, whatever lies on their way.

@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 
@@ -48,18 +47,9 @@ type next struct {
 
 // open opens the caller's files.
 func (x *exchange) open() (*files.Files, error) {
-	client, err := x.wire()
+	client, to, scope, err := x.dav()
 	if err != nil {
 		return nil, err
-	}
-	d := &x.a.o.Config.WebDAV
-	scope, ok := d.ScopeOf(x.c.Who)
-	if !ok {
-		return nil, &integrations.Problem{Status: http.StatusForbidden, Reason: integrations.ReasonScope, Text: "Your id is no name of a folder."}
-	}
-	to, err := url.Parse(d.URL)
-	if err != nil {
-		return nil, integrations.Unusable("Nextcloud", err)
 	}
 	user := x.user()
 	f, err := files.Open(x.ctx(), files.Options{HTTP: client, URL: to, Scope: scope, User: user})

@@ -18,15 +18,18 @@ type Sheet struct {
 // Extent is where a component is: from its BEGIN to its END.
 type Extent struct{ First, Last int }
 
+// Of takes a text apart.
 func Of(text string) *Sheet {
 	s := &Sheet{}
-	for part := range strings.SplitAfterSeq(text, "\n") {
-		switch n := len(s.Lines); {
-		case part == "":
-		case n > 0 && (part[0] == ' ' || part[0] == '\t'):
-			s.Lines[n-1] += part
-		default:
-			s.Lines = append(s.Lines, part)
+	first := 0 // where the line begins
+	for i := 0; i < len(text); {
+		n := strings.IndexByte(text[i:], '\n') + 1
+		if n == 0 {
+			n = len(text) - i
+		}
+		if i += n; i == len(text) || text[i] != ' ' && text[i] != '\t' {
+			s.Lines = append(s.Lines, text[first:i])
+			first = i
 		}
 	}
 	return s
@@ -34,19 +37,48 @@ func Of(text string) *Sheet {
 
 func (s *Sheet) String() string { return strings.Join(s.Lines, "") }
 
+var folds = strings.NewReplacer("\r\n ", "", "\r\n\t", "", "\n ", "", "\n\t", "")
+
 // Unfolded is a line in one piece, without its break.
 func Unfolded(line string) string {
-	line = strings.NewReplacer("\r\n ", "", "\r\n\t", "", "\n ", "", "\n\t", "").Replace(line)
-	return strings.TrimRight(line, "\r\n")
+	line = strings.TrimRight(line, "\r\n")
+	if strings.Contains(line, "\n") {
+		line = folds.Replace(line)
+	}
+	return line
 }
 
-// Name is the name of the property on a line, in capitals.
+// Name is the name of the property on a line, in capitals, without the group
+// that vCard may have before it.
 func Name(line string) string {
-	line = Unfolded(line)
-	if i := strings.IndexAny(line, ";:"); i >= 0 {
+	i := strings.IndexAny(line, ";:\n")
+	if i >= 0 && line[i] == '\n' {
+		line = Unfolded(line)
+		i = strings.IndexAny(line, ";:")
+	}
+	if i >= 0 {
 		line = line[:i]
 	}
-	return strings.ToUpper(line)
+	return strings.ToUpper(line[strings.LastIndexByte(line, '.')+1:])
+}
+
+// Top is the first component of all, with everything in it.
+func (s *Sheet) Top() (at Extent, ok bool) {
+	depth := 0
+	for i, line := range s.Lines {
+		switch Name(line) {
+		case "BEGIN":
+			if depth++; depth == 1 {
+				at.First = i
+			}
+		case "END":
+			if depth--; depth == 0 {
+				at.Last = i
+				return at, true
+			}
+		}
+	}
+	return Extent{}, false
 }
 
 // Components are those of a name right within the calendar, in order.
@@ -140,6 +172,60 @@ func Fold(line string) string {
 func Escaped(s string) string {
 	s = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(s)
 	return strings.NewReplacer("\\", `\\`, ";", `\;`, ",", `\,`, "\n", `\n`).Replace(s)
+}
+
+// Value is what follows a line's name and parameters.
+func Value(line string) string {
+	line, quoted := Unfolded(line), false
+	for i := range len(line) {
+		switch {
+		case line[i] == '"':
+			quoted = !quoted
+		case line[i] == ':' && !quoted:
+			return line[i+1:]
+		}
+	}
+	return ""
+}
+
+// Text is a value as it reads (RFC 5545 §3.3.11, RFC 6350 §4.1).
+func Text(value string) string { return strings.Join(split(value, 0), "") }
+
+// Parts are the components of a structured value, such as a name's (RFC 6350
+// §3.4), as they read.
+func Parts(value string) []string { return split(value, ';') }
+
+// List is a value with several texts.
+func List(value string) []string { return split(value, ',') }
+
+func split(value string, by byte) (parts []string) {
+	var b strings.Builder
+	for i := 0; i < len(value); i++ {
+		switch c := value[i]; {
+		case c == by && by != 0:
+			parts = append(parts, strings.ToValidUTF8(b.String(), "\uFFFD"))
+			b.Reset()
+		case c == '\\' && i+1 < len(value):
+			if i++; value[i] == 'n' || value[i] == 'N' {
+				b.WriteByte('\n')
+			} else {
+				b.WriteByte(value[i])
+			}
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return append(parts, strings.ToValidUTF8(b.String(), "\uFFFD"))
+}
+
+// Find is a component's first property of a name; its line.
+func (s *Sheet) Find(at Extent, name string) (line string, ok bool) {
+	for _, line := range s.Lines[at.First+1 : at.Last] {
+		if Name(line) == name {
+			return line, true
+		}
+	}
+	return "", false
 }
 
 // Param is the value of a parameter (RFC 5545 §3.2).
