@@ -59,7 +59,7 @@ func (l *loader) checkRedirect(redirect, public *url.URL) {
 	}
 	switch redirect.Path { // our own pages, and the application's front page
 	case "", "/auth", "/auth/login", "/auth/logout", "/auth/me", "/auth/token", "/auth/signed-in",
-		"/auth/sessions", "/auth/sessions/end", "/auth/nextcloud/connect", "/auth/nextcloud/disconnect", "/auth/backchannel-logout", "/auth/frontchannel-logout":
+		"/auth/sessions", "/auth/sessions/end", "/auth/mirror", "/auth/nextcloud/connect", "/auth/nextcloud/disconnect", "/auth/backchannel-logout", "/auth/frontchannel-logout":
 		l.breaks("signin.redirect_uri", "leads to a page with another purpose; write %s%s, and register it so at Nextcloud", origin(cmp.Or(public, redirect)), callbackPath)
 	}
 }

@@ -33,6 +33,7 @@ type house struct {
 	nextcloud *http.Client
 	granted   *integrations.Connections // nil: nothing uses what people could grant
 	audit     *audit.Log
+	mirror    *session.Sealer // nil: keys are this process's own, and no doctor has them
 	server    *proxy.Server
 
 	checks     []proxy.Check
@@ -51,6 +52,9 @@ func build(cfg *Config, log *slog.Logger, sys system) (*house, error) {
 	codec, err := session.NewCodec(cfg.Session.Keys)
 	if err != nil {
 		return nil, fmt.Errorf("session.keys: %w", err)
+	}
+	if len(cfg.Session.Keys) > 0 {
+		h.mirror = proxy.MirrorSealer(codec)
 	}
 	if err := h.buildSignIn(public, cookies, codec); err != nil {
 		return nil, err
@@ -140,7 +144,7 @@ func (h *house) buildServer(cookies *session.Cookies) error {
 		Clients: h.cfg.Clients, People: h.signIn, Tokens: h.signIn,
 		Sessions: h.sessions, Cookies: cookies, SignIn: h.signIn,
 		Keys: h.keys, Asserter: upstream.NewAsserter(h.cfg.Identity, h.cfg.Server.PublicURL, h.keys, time.Now),
-		Audit: h.audit, Pages: p, NextcloudURL: h.cfg.Nextcloud.URL, Version: v, Log: h.log, Registry: h.registry,
+		Audit: h.audit, Pages: p, Mirror: h.mirror, NextcloudURL: h.cfg.Nextcloud.URL, Version: v, Log: h.log, Registry: h.registry,
 	})
 	return err
 }

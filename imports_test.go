@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"integrations/collections": {"integrations", "integrations/multistatus"}, "integrations/contentline": {},
 	"integrations/contacts":  {"integrations", "integrations/multistatus", "integrations/collections", "integrations/contentline"},
 	"integrations/calendars": {"integrations", "integrations/multistatus", "integrations/collections", "integrations/contentline"},
+	"integrations/doctor":    {"session", "session/signin", "integrations", "integrations/calendars", "integrations/collections", "integrations/contacts", "integrations/people"},
 	"integrations/people":    {"integrations"},
 	"integrations/api":       {"session", "integrations", "integrations/files", "integrations/calendars", "integrations/collections", "integrations/contacts", "integrations/people"},
 	"proxy/authn":            {"session"},
@@ -58,6 +59,7 @@ var homes = []struct {
 	{"google.golang.org/grpc", []string{"proxy"}},
 	{"google.golang.org/protobuf", []string{"proxy"}},
 	{"github.com/envoyproxy/go-control-plane", []string{"proxy", "proxy/forwardauth"}},
+	{"golang.org/x/term", []string{"."}},
 	{"go.yaml.in/yaml", []string{"."}},
 }
 

@@ -47,6 +47,7 @@ var ownWords = map[string]string{
 	"/auth/token":               "an identity JWT for the caller",
 	"/auth/backchannel-logout":  "the provider ends sessions",
 	"/auth/frontchannel-logout": "the provider ends the browser's session",
+	MirrorPath:                  "how a request arrived, for anteroom doctor",
 	"/.well-known/jwks.json":    "the keys of the identity JWT",
 	assetsPath:                  "what our pages load",
 }

@@ -54,8 +54,9 @@ type Options struct {
 	People       authn.People              // by whom people come to them with an app password; nil: they do not
 	Tokens       authn.Tokens              // and with an access token of the provider's; nil: they do not
 
-	NextcloudURL string // shown on the account page
-	Version      string // of the program
+	Mirror       *session.Sealer // opens what a doctor shows; nil: none is answered
+	NextcloudURL string          // shown on the account page
+	Version      string          // of the program
 	Log          *slog.Logger
 	Registry     prometheus.Registerer // nil: nothing is counted
 	Now          func() time.Time      // nil: time.Now

@@ -78,6 +78,7 @@ func (s *Server) layRoutes() error {
 		"/auth/backchannel-logout":  {name: doorLogout, methods: []string{"POST"}, allow: public, answer: s.backchannelLogout, refuse: refuseByProblem},
 		"/auth/frontchannel-logout": {name: doorLogout, methods: []string{"GET"}, allow: public, answer: s.frontchannelLogout, refuse: refuseByPage},
 		"/.well-known/jwks.json":    {name: doorKeys, methods: get, allow: public, answer: s.keys, refuse: refuseByProblem, anyHost: true},
+		MirrorPath:                  {name: doorOwn, methods: get, allow: public, answer: s.mirror, refuse: refuseByProblem, anyHost: true},
 	}
 	assets := &door{name: doorAssets, methods: get, allow: public, answer: s.asset, refuse: refuseByProblem, anyHost: true} // the 421 page has a style too
 	s.own[assetsPath] = assets

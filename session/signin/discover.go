@@ -33,8 +33,12 @@ type metadata struct {
 	IssInAnswer   bool     `json:"authorization_response_iss_parameter_supported"`
 }
 
-// errNoOIDC: the server answers, and offers no OpenID Connect.
-var errNoOIDC = errors.New("no OpenID Connect discovery document")
+var (
+	// ErrNoOIDC: the server answers, and offers no OpenID Connect.
+	ErrNoOIDC = errors.New("no OpenID Connect discovery document")
+	// ErrIssuer: the server calls itself by another name than it is known by.
+	ErrIssuer = errors.New("another issuer")
+)
 
 // Run finds the provider, and looks again from time to time, until ctx is
 // done. It never gives up: the provider may be down when we start.
@@ -97,7 +101,7 @@ func (p *RelyingParty) discover(ctx context.Context) (provider, error) {
 	switch {
 	case err == nil:
 		return newOIDC(p, m)
-	case errors.Is(err, errNoOIDC) && p.cfg.Provider == "auto" && p.Provider() != kindOIDC:
+	case errors.Is(err, ErrNoOIDC) && p.cfg.Provider == "auto" && p.Provider() != kindOIDC:
 		return newNextcloud(p), p.statusOK(ctx)
 	}
 	return nil, err
@@ -118,14 +122,14 @@ func (p *RelyingParty) findMetadata(ctx context.Context) (*metadata, error) {
 		if err == nil {
 			return m, nil
 		}
-		if !errors.Is(err, errNoOIDC) && other == nil {
+		if !errors.Is(err, ErrNoOIDC) && other == nil {
 			other = err
 		}
 	}
 	if other != nil {
 		return nil, other
 	}
-	return nil, fmt.Errorf("%w at %s, nor where Nextcloud's app has it", errNoOIDC, places[0])
+	return nil, fmt.Errorf("%w at %s, nor where Nextcloud's app has it", ErrNoOIDC, places[0])
 }
 
 func (p *RelyingParty) fetchMetadata(ctx context.Context, place string) (*metadata, error) {
@@ -142,7 +146,7 @@ func (p *RelyingParty) fetchMetadata(ctx context.Context, place string) (*metada
 	case err == nil && m.Issuer != "":
 		return &m, p.judgeMetadata(&m)
 	case err == nil, errors.Is(err, errAnswer) && noDocument(status):
-		return nil, errNoOIDC
+		return nil, ErrNoOIDC
 	}
 	return nil, fmt.Errorf("discovery: %w", err)
 }
@@ -164,7 +168,7 @@ func sameOrigin(r *http.Request, via []*http.Request) error {
 
 func (p *RelyingParty) judgeMetadata(m *metadata) error {
 	if strings.TrimSuffix(m.Issuer, "/") != strings.TrimSuffix(p.cfg.Issuer, "/") {
-		return fmt.Errorf("discovery: the server calls itself issuer %q, signin.issuer is %q", m.Issuer, p.cfg.Issuer)
+		return fmt.Errorf("discovery: %w: the server calls itself issuer %q, signin.issuer is %q", ErrIssuer, m.Issuer, p.cfg.Issuer)
 	}
 	secure := strings.HasPrefix(m.Issuer, "https:")
 	for i, e := range []string{m.AuthURL, m.TokenURL, m.JWKSURL, m.UserInfoURL, m.EndSessionURL, m.RevocationURL, m.Introspection} {

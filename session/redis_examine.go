@@ -1,0 +1,53 @@
+package session
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// RedisHealth is what a Redis says of itself.
+type RedisHealth struct {
+	Version string
+	Role    string // "master" or "slave"
+	Append  bool   // it keeps an append-only file
+	Policy  string // maxmemory-policy
+	Limited bool   // it has a maxmemory
+	Latency time.Duration
+}
+
+// Examine asks Redis about itself, and whether it lets us write, read and
+// delete. It is for whoever sets it up.
+func (r *Redis) Examine(ctx context.Context) (h RedisHealth, err error) {
+	key := r.prefix + ":doctor:" + rand.Text()
+	if err := r.client.Set(ctx, key, "x", 10*time.Second).Err(); err != nil {
+		return h, fmt.Errorf("writing to redis: %w", err)
+	}
+	start := time.Now()
+	if err := r.client.GetDel(ctx, key).Err(); err != nil {
+		return h, fmt.Errorf("reading from redis: %w", err)
+	}
+	h.Latency = time.Since(start)
+	info, err := r.client.Info(ctx).Result()
+	if err != nil {
+		return h, fmt.Errorf("asking redis about itself: %w", err)
+	}
+	for line := range strings.Lines(info) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		switch name {
+		case "redis_version":
+			h.Version = value
+		case "role":
+			h.Role = value
+		case "aof_enabled":
+			h.Append = value == "1"
+		case "maxmemory_policy":
+			h.Policy = value
+		case "maxmemory":
+			h.Limited = value != "0"
+		}
+	}
+	return h, nil
+}
