@@ -38,10 +38,11 @@ func runDoctor(ctx context.Context, args []string, sys system) error {
 		return out.end()
 	}
 	out.add(doctor.Finding{Name: "configuration", State: doctor.OK, Detail: "it can be used"})
-	probes, err := examined(cfg, sys)
+	probes, done, err := examined(cfg)
 	if err != nil {
 		return err
 	}
+	defer done()
 	ctx, cancel := context.WithTimeout(ctx, doctorTime)
 	defer cancel()
 	doctor.Run(ctx, probes, out.add)
@@ -66,29 +67,30 @@ func said(faults []Fault) string {
 	return strings.Join(lines, "\n")
 }
 
-// examined are all the probes there are for a configuration.
-func examined(cfg *Config, sys system) ([]doctor.Probe, error) {
+// examined are all the probes there are for a configuration; done closes what
+// they leave open.
+func examined(cfg *Config) (all []doctor.Probe, done func(), err error) {
 	public, err := url.Parse(cfg.Server.PublicURL)
 	if err != nil {
-		return nil, fmt.Errorf("server.public_url: %w", err)
+		return nil, nil, fmt.Errorf("server.public_url: %w", err)
 	}
 	nextcloud, err := url.Parse(cfg.Nextcloud.URL)
 	if err != nil {
-		return nil, fmt.Errorf("nextcloud.url: %w", err)
+		return nil, nil, fmt.Errorf("nextcloud.url: %w", err)
 	}
 	client, err := integrations.NewClient(cfg.Nextcloud)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	codec, err := session.NewCodec(cfg.Session.Keys)
 	if err != nil {
-		return nil, fmt.Errorf("session.keys: %w", err)
+		return nil, nil, fmt.Errorf("session.keys: %w", err)
 	}
 	quiet := slog.New(slog.DiscardHandler)
 	rp, err := signin.New(cfg.SignIn, signin.Options{Nextcloud: nextcloud, Public: public, Client: client, Codec: codec,
 		Cookies: session.NewCookies(cfg.Session.Cookie, public.Scheme == "https"), Log: quiet})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	p := &doctor.Patient{Nextcloud: cfg.Nextcloud, Integrations: cfg.Integrations, Client: client, Key: keyAndVariable, Now: time.Now}
 	probes := append(p.Server(), p.SignIn(rp)...)
@@ -99,7 +101,7 @@ func examined(cfg *Config, sys system) ([]doctor.Probe, error) {
 	if len(cfg.Session.Keys) > 0 {
 		front.seal = proxy.MirrorSealer(codec)
 	}
-	return append(probes, front.probes()...), nil
+	return append(probes, front.probes()...), client.CloseIdleConnections, nil
 }
 
 // keyAndVariable is a key and the environment variable that sets it.
@@ -153,6 +155,11 @@ func older(version string, major, minor int) bool {
 	return a < major || a == major && b < minor
 }
 
+// upstreamProbe begins the names of the probes of upstreams.
+const upstreamProbe = "application at "
+
+func isApplication(name string) bool { return strings.HasPrefix(name, upstreamProbe) }
+
 // applicationProbes ask each upstream for its front page.
 func applicationProbes(cfg *Config) (probes []doctor.Probe) {
 	seen := map[string]bool{proxy.NoUpstream: true}
@@ -161,7 +168,7 @@ func applicationProbes(cfg *Config) (probes []doctor.Probe) {
 			continue
 		}
 		seen[r.Upstream] = true
-		probes = append(probes, doctor.Probe{Name: "application at " + shownURL(r.Upstream), Look: func(ctx context.Context) doctor.Finding {
+		probes = append(probes, doctor.Probe{Name: upstreamProbe + shownURL(r.Upstream), Look: func(ctx context.Context) doctor.Finding {
 			status, err := upstream.Ask(ctx, r.Upstream, 5*time.Second)
 			switch {
 			case err != nil:

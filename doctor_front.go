@@ -113,6 +113,8 @@ func (f *frontProxy) headers(context.Context) doctor.Finding {
 	switch {
 	case !strings.EqualFold(m.Host, f.public.Host):
 		return bad("the front proxy names the site "+m.Host, "Have it pass on the Host of the request (nginx: proxy_set_header Host $host), or say it in X-Forwarded-Host, and "+trust+".")
+	case m.Client == stranger && len(others) > 0:
+		return unsure("this machine's own address is among server.trusted_proxies, and so is believed whatever it says: look from another")
 	case m.Client == stranger:
 		return bad("the front proxy passes on what clients say of where they come from, and is trusted", "Have it replace X-Forwarded-For, or append to it, and trust no address in "+keyAndVariable("server.trusted_proxies")+" that clients come from.")
 	case m.Proto != f.public.Scheme:

@@ -96,7 +96,7 @@ func (h *house) run(ctx context.Context, site, admin, asked net.Listener) error 
 	}
 	checks := append(h.checks, proxy.Check{Name: "nextcloud", Err: h.signIn.Ready})
 	adminServer := &http.Server{
-		Handler:           h.server.Admin(checks, h.registry),
+		Handler:           h.server.Admin(checks, h.registry, (&checkUp{cfg: h.cfg}).look),
 		ReadHeaderTimeout: 5 * time.Second,
 		ErrorLog:          slog.NewLogLogger(h.log.Handler(), slog.LevelDebug),
 	}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 
@@ -16,13 +17,20 @@ type Check struct {
 }
 
 // Admin is the second listener's handler: /healthz (the process lives),
-// /readyz (what is not ready, 503 then) and /metrics.
-func (s *Server) Admin(checks []Check, metrics prometheus.Gatherer) http.Handler {
+// /readyz (what is not ready, 503 then) and /metrics. look finds out more, for
+// /readyz?verbose; what it finds is for people, and changes no status.
+func (s *Server) Admin(checks []Check, metrics prometheus.Gatherer, look func(context.Context) any) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		w.Write([]byte("ok\n"))
 	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { s.ready(w, checks) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		out := s.readiness(checks)
+		if r.URL.Query().Has("verbose") {
+			out.Findings = look(r.Context())
+		}
+		out.write(w)
+	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 	return mux
 }
@@ -31,10 +39,12 @@ func (s *Server) Admin(checks []Check, metrics prometheus.Gatherer) http.Handler
 type readiness struct {
 	Ready  bool              `json:"ready"`
 	Checks map[string]string `json:"checks"`
+
+	Findings any `json:"findings,omitempty"`
 }
 
 func (s *Server) readiness(checks []Check) readiness {
-	out := readiness{true, map[string]string{}}
+	out := readiness{Ready: true, Checks: map[string]string{}}
 	if s.draining.Load() {
 		out.Ready, out.Checks["server"] = false, "stopping"
 	}
@@ -47,8 +57,7 @@ func (s *Server) readiness(checks []Check) readiness {
 	return out
 }
 
-func (s *Server) ready(w http.ResponseWriter, checks []Check) {
-	out := s.readiness(checks)
+func (out readiness) write(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	if !out.Ready {

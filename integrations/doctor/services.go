@@ -189,7 +189,7 @@ func (s *service) sound(ctx context.Context, client *http.Client, body string) F
 	case n == 0:
 		return warning("it works, and there are no "+what, "Sign in to Nextcloud as "+s.dav.Username+" once: that makes the first.")
 	}
-	return ok("%s has %d %s", s.dav.Username, n, what)
+	return ok("%s's %s: %d", s.dav.Username, what, n)
 }
 
 // made are the forms that Nextcloud gives app passwords: by a login flow, and by
