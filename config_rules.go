@@ -256,15 +256,7 @@ func (l *loader) checkIntegrations() {
 	}
 	l.checkAccount("integrations.directory", i.Directory.Username, i.Directory.Password)
 	l.checkDAV()
-	l.checkAccount("integrations.mail", i.Mail.Username, i.Mail.Password)
-	for key, u := range map[string]*url.URL{
-		"integrations.mail.imap_url": l.urlAt("integrations.mail.imap_url", i.Mail.IMAP, "imaps"),
-		"integrations.mail.smtp_url": l.urlAt("integrations.mail.smtp_url", i.Mail.SMTP, "smtps", "smtp"),
-	} {
-		if u != nil && u.Path != "" {
-			l.breaks(key, "has a path; write the server alone: %s", origin(u))
-		}
-	}
+	l.checkMail()
 }
 
 // checkAccount wants a user and a password, or neither.

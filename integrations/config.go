@@ -109,10 +109,23 @@ func plainName(s string) bool {
 // ByUser reports whether it is served with each person's own credential.
 func (d DAV) ByUser() bool { return d.Credential == "user" && d.Mount != NoMount && d.Mount != "" }
 
-// Mail is the section "integrations.mail".
+// Mail is the section "integrations.mail": one mail account, for programs.
 type Mail struct {
-	IMAP     string         `yaml:"imap_url" doc:"imaps://host:993"`
-	SMTP     string         `yaml:"smtp_url" doc:"smtps://host:465, or smtp://host:587 with STARTTLS"`
-	Username string         `yaml:"username" doc:"mail account"`
-	Password session.Secret `yaml:"password" doc:"its password"`
+	IMAP      string         `yaml:"imap_url" doc:"imaps://host:993, or imap://host:143 with STARTTLS; never in clear"`
+	SMTP      string         `yaml:"smtp_url" doc:"smtps://host:465, or smtp://host:587 with STARTTLS; never in clear"`
+	Username  string         `yaml:"username" doc:"mail account"`
+	Password  session.Secret `yaml:"password" doc:"its password"`
+	From      string         `yaml:"from" doc:"the address that mail is sent from; default the username"`
+	CAFile    string         `yaml:"ca_file" doc:"PEM file of authorities to trust for the mail servers, instead of the system's"`
+	Nextcloud int            `yaml:"nextcloud_account" doc:"id of an account in Nextcloud's Mail app, to use where imap_url is empty; username and password are Nextcloud's then"`
+	Allow     session.Allow  `yaml:"allow" doc:"who may use it: signed-in, or groups:, users: and clients: lists; unset: configured clients"`
+	ReadOnly  bool           `yaml:"read_only" doc:"nothing may be changed or sent through it"`
+}
+
+// Said reports whether there is any mail to be had.
+func (m Mail) Said() bool { return m.IMAP != "" || m.SMTP != "" || m.Nextcloud != 0 }
+
+// Account is the account at the mail servers, or at Nextcloud for its Mail app.
+func (m Mail) Account() session.Credential {
+	return session.Credential{User: m.Username, Secret: m.Password}
 }

@@ -38,7 +38,7 @@ func NewClient(cfg NextcloudConfig) (*http.Client, error) {
 		ForceAttemptHTTP2:     true,
 	}
 	if cfg.CAFile != "" {
-		if t.TLSClientConfig.RootCAs, err = authorities(cfg.CAFile); err != nil {
+		if t.TLSClientConfig.RootCAs, err = Authorities(cfg.CAFile); err != nil {
 			return nil, fmt.Errorf("nextcloud.ca_file: %w", err)
 		}
 	}
@@ -69,7 +69,8 @@ func dialer(base *url.URL, connectTo string) func(context.Context, string, strin
 	}
 }
 
-func authorities(file string) (*x509.CertPool, error) {
+// Authorities reads a PEM file of those who may vouch for a server.
+func Authorities(file string) (*x509.CertPool, error) {
 	pem, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err

@@ -41,6 +41,7 @@ const (
 	ReasonToken       = "nextcloud_sign_in_refused"  // 502: the token of the caller's session
 	ReasonDisabled    = "account_disabled"           // 403
 	ReasonService     = "service_credential_refused" // 502: the service account's
+	ReasonRecipient   = "recipient_refused"          // 422: the mail server takes no mail for an address
 	ReasonQuota       = "quota_exceeded"             // 507
 	ReasonLocked      = "locked"                     // 423
 	ReasonBusy        = "busy"                       // 503, 429

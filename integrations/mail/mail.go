@@ -1,0 +1,142 @@
+// Package mail reads and sends the mail of one account for programs: over IMAP
+// and SMTP, or by Nextcloud's Mail app. It trusts neither the servers to answer
+// little or soon, nor any mail: what people wrote comes out as plain text or as
+// HTML in which nothing runs and nothing is loaded.
+package mail
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"time"
+
+	"anteroom/integrations"
+	"anteroom/session"
+)
+
+// Limits, in bytes unless they say otherwise.
+const (
+	maxText       = 1 << 20  // of a message's text, and of its HTML, decoded
+	maxStructure  = 2 << 20  // of what a server may say of a message but its content
+	maxHeader     = 32 << 10 // of the header fields that are looked at
+	maxAnswer     = 16 << 20 // of a server's answer that is a list
+	maxStream     = 4 << 30  // of one message or attachment
+	maxParts      = 1000     // of a message, that are looked at
+	maxNesting    = 200      // of parentheses in a server's answer
+	maxFolders    = 1000     // that are listed
+	maxChanged    = 1000     // messages that one answer of Changes names
+	maxContent    = 25 << 20 // of a message that is sent: text and attachments, before encoding
+	maxRecipients = 100
+	maxConns      = 4 // to the IMAP server
+	maxSending    = 2 // messages at a time, since they are in memory
+)
+
+const (
+	idleTime    = 5 * time.Minute  // that an unused connection is kept
+	proveAfter  = 30 * time.Second // of being unused, a connection has to show that it lives
+	commandTime = 30 * time.Second // for one command, and for a stall of a stream
+	dialTime    = 15 * time.Second
+	sendTime    = 5 * time.Minute  // for the whole of sending
+	refusedTime = 10 * time.Second // that a refused password is not tried again: servers punish that
+	keyTime     = 24 * time.Hour   // that an idempotency key is remembered
+	maxKeys     = 10000            // that are remembered
+)
+
+// Options is what an Account is made of; its zero value will do.
+type Options struct {
+	Log  *slog.Logger                                                      // nil: nothing is logged
+	Now  func() time.Time                                                  // nil: time.Now
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error) // nil: as the net package does
+}
+
+// Account is one mail account. Safe for concurrent use. Its methods return
+// *integrations.Problem.
+type Account struct {
+	imap, smtp *server
+	as         session.Credential
+	from       string
+	o          Options
+	pool       *pool
+	sending    chan struct{}
+	keys       keys
+}
+
+// server is where one of the two is.
+type server struct {
+	addr     string // host:port
+	startTLS bool
+	tls      *tls.Config
+	refusal  refusal
+}
+
+// Open makes an account of what is configured. It opens no connection; an error
+// is a fault of the configuration.
+func Open(cfg integrations.Mail, o Options) (*Account, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Dial == nil {
+		o.Dial = new(net.Dialer).DialContext
+	}
+	a := &Account{as: cfg.Account(), from: cfg.From, o: o, sending: make(chan struct{}, maxSending)}
+	if a.from == "" {
+		a.from = cfg.Username
+	}
+	var roots *x509.CertPool
+	var err error
+	if cfg.CAFile != "" {
+		if roots, err = integrations.Authorities(cfg.CAFile); err != nil {
+			return nil, fmt.Errorf("integrations.mail.ca_file: %w", err)
+		}
+	}
+	if a.imap, err = serverAt(cfg.IMAP, roots, "imaps", "993", "imap", "143"); err != nil {
+		return nil, fmt.Errorf("integrations.mail.imap_url: %w", err)
+	}
+	if a.smtp, err = serverAt(cfg.SMTP, roots, "smtps", "465", "smtp", "587"); err != nil {
+		return nil, fmt.Errorf("integrations.mail.smtp_url: %w", err)
+	}
+	a.pool = newPool(maxConns, idleTime, a.dial)
+	return a, nil
+}
+
+// Close ends the connections that are not in use, and the others as they come
+// back.
+func (a *Account) Close() error {
+	a.pool.close()
+	return nil
+}
+
+// serverAt reads a server's URL. Of the two schemes one has TLS from the start,
+// the other requires STARTTLS; there is none without.
+func serverAt(text string, roots *x509.CertPool, implicit, port, explicit, explicitPort string) (*server, error) {
+	if text == "" {
+		return nil, nil
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("reading the URL: %w", err)
+	}
+	s := &server{tls: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, ServerName: u.Hostname()}}
+	switch u.Scheme {
+	case implicit:
+	case explicit:
+		s.startTLS, port = true, explicitPort
+	default:
+		return nil, fmt.Errorf("the scheme is neither %s nor %s", implicit, explicit)
+	}
+	if u.Hostname() == "" {
+		return nil, fmt.Errorf("the URL names no host")
+	}
+	if p := u.Port(); p != "" {
+		port = p
+	}
+	s.addr = net.JoinHostPort(u.Hostname(), port)
+	return s, nil
+}

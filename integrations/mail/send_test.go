@@ -1,0 +1,316 @@
+package mail
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-message/mail"
+	"github.com/emersion/go-smtp"
+	"github.com/google/go-cmp/cmp"
+
+	"anteroom/integrations"
+)
+
+func TestSending(t *testing.T) {
+	s := startServers(t, rich)
+	a, ctx := s.open(t), context.Background()
+	sent, err := a.Send(ctx, Draft{To: []string{"Jörg <joerg@example.org>"}, CC: []string{"c@example.org"}, BCC: []string{"secret@example.org"},
+		ReplyTo: "office@example.com", Subject: "Grüße", Text: "Guten Tag\n.\nEnde", HTML: "<p>Guten Tag</p>",
+		Attachments: []Upload{{Name: "Übersicht.pdf", Type: "application/pdf", Content: strings.NewReader("%PDF\r\n.\r\n")}}})
+	if err != nil || sent.SavedTo != "Sent" || !strings.HasSuffix(sent.MessageID, "@example.com") {
+		t.Fatalf("Send() = %+v, %v, want it sent and saved", sent, err)
+	}
+	got := s.delivered()
+	if len(got) != 1 {
+		t.Fatalf("delivered = %d, want 1", len(got))
+	}
+	if want := []string{"joerg@example.org", "c@example.org", "secret@example.org"}; got[0].from != testUser || !cmp.Equal(got[0].to, want) {
+		t.Errorf("envelope = %v %v, want %v %v", got[0].from, got[0].to, testUser, want)
+	}
+	if strings.Contains(strings.ToLower(got[0].text), "secret@") || strings.Contains(strings.ToLower(got[0].text), "bcc") {
+		t.Errorf("the message names who is in bcc:\n%s", got[0].text)
+	}
+	r, err := mail.CreateReader(strings.NewReader(got[0].text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	subject, _ := r.Header.Subject()
+	id, _ := r.Header.MessageID()
+	to, _ := r.Header.AddressList("To")
+	back, _ := r.Header.AddressList("Reply-To")
+	if subject != "Grüße" || id != sent.MessageID || len(to) != 1 || to[0].Name != "Jörg" || len(back) != 1 || back[0].Address != "office@example.com" {
+		t.Errorf("header = %q %q %v %v, want what was given", subject, id, to, back)
+	}
+	var parts []string
+	for {
+		p, err := r.NextPart()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, _ := io.ReadAll(p.Body)
+		parts = append(parts, string(b))
+	}
+	if want := []string{"Guten Tag\r\n.\r\nEnde", "<p>Guten Tag</p>", "%PDF\r\n.\r\n"}; !cmp.Equal(parts, want) {
+		t.Errorf("parts = %q, want %q", parts, want)
+	}
+	m := only(t, a, "Sent")
+	if !m.Seen || len(m.Attachments) != 1 || m.Attachments[0].Name != "Übersicht.pdf" || m.Text != "Guten Tag\n.\nEnde" {
+		t.Errorf("copy = %+v, want the same, seen", m)
+	}
+}
+
+func TestReplying(t *testing.T) {
+	s := startServers(t, rich)
+	s.put(t, "INBOX", plainMail)
+	a, ctx := s.open(t), context.Background()
+	m := only(t, a, "INBOX")
+	if _, err := a.Reply(ctx, "INBOX", m.ID, Draft{Text: "thanks"}, true); err != nil {
+		t.Fatal(err)
+	}
+	got := s.delivered()[0]
+	if want := []string{"joerg@example.org", "team@example.org", "boss@example.org"}; !cmp.Equal(got.to, want) {
+		t.Errorf("recipients = %v, want %v", got.to, want)
+	}
+	r, err := mail.CreateReader(strings.NewReader(got.text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	subject, _ := r.Header.Subject()
+	answers, _ := r.Header.MsgIDList("In-Reply-To")
+	references, _ := r.Header.MsgIDList("References")
+	if subject != "Re: Grüße from two lines" || !cmp.Equal(answers, []string{"one@example.org"}) || !cmp.Equal(references, []string{"zero@example.org", "half@example.org", "one@example.org"}) {
+		t.Errorf("header = %q %v %v, want that of an answer", subject, answers, references)
+	}
+	if !only(t, a, "INBOX").Answered {
+		t.Error("the message is not marked as answered")
+	}
+	if _, err := a.Reply(ctx, "INBOX", m.ID, Draft{Text: "thanks", Subject: "Re: x"}, false); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.delivered()[1]; !cmp.Equal(got.to, []string{"joerg@example.org"}) || !strings.Contains(got.text, "Subject: Re: x\r\n") {
+		t.Errorf("answer = %v\n%s\nwant to its sender alone", got.to, got.text)
+	}
+}
+
+// TestReplyingToHostileMail answers mail whose header is made to get into ours.
+func TestReplyingToHostileMail(t *testing.T) {
+	for name, text := range map[string]string{
+		"encoded line breaks": "From: =?utf-8?q?a=0D=0ABcc:_evil@example.org?= <a@example.org>\nSubject: =?utf-8?b?eA0KQmNjOiBldmlsQGV4YW1wbGUub3Jn?=\nMessage-ID: <a@b>\nReferences: <x@y> \r <b@c\x00d> Bcc:evil <ok@ok>\n\nx",
+		"addresses":           "From: a@example.org\nReply-To: \"a>\\r\\nRCPT TO:<evil\"@example.org, a@example.org\nMessage-ID: <=?utf-8?q?=0D=0ABcc:evil?=@x>\n\nx",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := startServers(t, rich)
+			s.put(t, "INBOX", text)
+			a := s.open(t)
+			if _, err := a.Reply(context.Background(), "INBOX", only(t, a, "INBOX").ID, Draft{Text: "x"}, true); err != nil {
+				t.Fatal(err)
+			}
+			got := s.delivered()[0]
+			if !cmp.Equal(got.to, []string{"a@example.org"}) {
+				t.Errorf("recipients = %q, want a@example.org alone", got.to)
+			}
+			onlyOurFields(t, got.text)
+		})
+	}
+}
+
+// onlyOurFields wants no field in a message's header that we did not write.
+func onlyOurFields(t *testing.T, text string) {
+	t.Helper()
+	head, _, _ := strings.Cut(text, "\r\n\r\n")
+	for line := range strings.SplitSeq(head, "\r\n") {
+		name, _, _ := strings.Cut(line, ":")
+		switch strings.ToLower(name) {
+		case "date", "message-id", "from", "to", "cc", "reply-to", "in-reply-to", "references", "subject", "mime-version", "content-type", "content-transfer-encoding":
+		default:
+			if line == "" || line[0] != ' ' && line[0] != '\t' || strings.ContainsAny(line, "\r\n\x00") {
+				t.Errorf("header has the line %q, want only fields of ours", line)
+			}
+		}
+	}
+}
+
+// TestHeaderInjection has every field tried with what would be another field,
+// another command or another message.
+func TestHeaderInjection(t *testing.T) {
+	s := startServers(t, rich)
+	a, ctx := s.open(t), context.Background()
+	good := Draft{To: []string{"a@example.org"}, Subject: "s", Text: "t"}
+	set := map[string]func(*Draft, string){
+		"subject":             func(d *Draft, s string) { d.Subject = "x" + s },
+		"to[0]":               func(d *Draft, s string) { d.To = []string{"a@example.org" + s} },
+		"cc[1]":               func(d *Draft, s string) { d.CC = []string{"a@example.org", "N" + s + " <a@example.org>"} },
+		"bcc[0]":              func(d *Draft, s string) { d.BCC = []string{"<a" + s + "@example.org>"} },
+		"reply_to":            func(d *Draft, s string) { d.ReplyTo = "a@example.org" + s },
+		"idempotency_key":     func(d *Draft, s string) { d.Key = "k" + s },
+		"attachments[0].name": func(d *Draft, s string) { d.Attachments = []Upload{{Name: "n" + s, Content: strings.NewReader("")}} },
+		"attachments[0].type": func(d *Draft, s string) {
+			d.Attachments = []Upload{{Name: "n", Type: "text/plain" + s, Content: strings.NewReader("")}}
+		},
+	}
+	for _, evil := range []string{"\r\nBcc: evil@example.org", "\nBcc: evil@example.org", "\rBcc: x", "\x00", "\x0b", "\x7f", "\u0085Bcc: x", "\u2028x", "\xff\xfe", "\r\n\r\nbody", "\r\n.\r\nMAIL FROM:<x>"} {
+		for field, f := range set {
+			d := good
+			f(&d, evil)
+			_, err := a.Send(ctx, d)
+			if p := wantProblem(t, field, err, http.StatusBadRequest, integrations.ReasonInvalid); p.Field != field {
+				t.Errorf("Send(%s with %q) = a fault of %q, want of the field", field, evil, p.Field)
+			}
+		}
+		if _, err := a.Send(ctx, Draft{To: good.To, Text: "x" + evil}); strings.ContainsAny(evil, "\x00\x0b\x7f\xff\u0085") {
+			wantProblem(t, "text", err, http.StatusBadRequest, integrations.ReasonInvalid)
+		} else if err != nil {
+			t.Errorf("Send(text with %q) = %v, want it sent", evil, err)
+		}
+	}
+	for _, d := range s.delivered() {
+		onlyOurFields(t, d.text)
+		if !cmp.Equal(d.to, good.To) {
+			t.Errorf("recipients = %q, want %q", d.to, good.To)
+		}
+	}
+}
+
+func TestDraftsThatAreRefused(t *testing.T) {
+	s := startServers(t, rich)
+	a, ctx := s.open(t), context.Background()
+	many := make([]string, maxRecipients+1)
+	for i := range many {
+		many[i] = "a@example.org"
+	}
+	file := func(name, media string) Draft {
+		return Draft{To: []string{"a@example.org"}, Attachments: []Upload{{Name: name, Type: media, Content: strings.NewReader("x")}}}
+	}
+	for name, tc := range map[string]struct {
+		d      Draft
+		field  string
+		reason string
+	}{
+		"nobody":              {Draft{}, "to", integrations.ReasonInvalid},
+		"too many":            {Draft{To: many}, "to", integrations.ReasonInvalid},
+		"two in one":          {Draft{To: []string{"a@example.org, b@example.org"}}, "to[0]", integrations.ReasonInvalid},
+		"no domain":           {Draft{To: []string{"a"}}, "to[0]", integrations.ReasonInvalid},
+		"quoted":              {Draft{To: []string{`"a b"@example.org`}}, "to[0]", integrations.ReasonInvalid},
+		"an angle in quotes":  {Draft{To: []string{`"a>b"@example.org`}}, "to[0]", integrations.ReasonInvalid},
+		"a domain literal":    {Draft{To: []string{`a@[127.0.0.1]`}}, "to[0]", integrations.ReasonInvalid},
+		"not ASCII":           {Draft{To: []string{"ä@example.org"}}, "to[0]", integrations.ReasonInvalid},
+		"encoded line break":  {Draft{To: []string{"=?utf-8?q?a=0Ab?= <a@example.org>"}}, "to[0]", integrations.ReasonInvalid},
+		"a path":              {file("../x", ""), "attachments[0].name", integrations.ReasonInvalid},
+		"a path of Windows":   {file(`..\x`, ""), "attachments[0].name", integrations.ReasonInvalid},
+		"turned writing":      {file("x\u202efdp.exe", ""), "attachments[0].name", integrations.ReasonInvalid},
+		"no name":             {file("", ""), "attachments[0].name", integrations.ReasonInvalid},
+		"a multipart":         {file("x", "multipart/mixed; boundary=x"), "attachments[0].type", integrations.ReasonInvalid},
+		"no media type":       {file("x", "nonsense"), "attachments[0].type", integrations.ReasonInvalid},
+		"too large":           {Draft{To: []string{"a@example.org"}, Attachments: []Upload{{Name: "x", Content: io.LimitReader(zeros{}, maxContent+1)}}}, "", integrations.ReasonTooLarge},
+		"too large in pieces": {Draft{To: []string{"a@example.org"}, Text: "x", Attachments: []Upload{{Name: "x", Content: io.LimitReader(zeros{}, maxContent)}}}, "", integrations.ReasonTooLarge},
+	} {
+		_, err := a.Send(ctx, tc.d)
+		if p, ok := integrations.ProblemOf(err); !ok || p.Reason != tc.reason || p.Field != tc.field {
+			t.Errorf("Send(%s) = %v, want %s of %q", name, err, tc.reason, tc.field)
+		}
+	}
+	if got := s.delivered(); len(got) > 0 {
+		t.Errorf("delivered = %d, want none", len(got))
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) {
+	clear(b)
+	return len(b), nil
+}
+
+func TestSMTPRefusals(t *testing.T) {
+	for name, tc := range map[string]struct {
+		rcpt, data     error
+		status         int
+		reason, within string
+	}{
+		"a recipient for good":   {rcpt: &smtp.SMTPError{Code: 550, Message: "canary b@example.org"}, status: 422, reason: "recipient_refused", within: "cc[0]"},
+		"a recipient for now":    {rcpt: &smtp.SMTPError{Code: 451, Message: "canary"}, status: 503, reason: "busy"},
+		"the message for good":   {data: &smtp.SMTPError{Code: 554, Message: "canary"}, status: 403, reason: "refused_by_server"},
+		"the message for now":    {data: &smtp.SMTPError{Code: 452, Message: "canary"}, status: 503, reason: "busy"},
+		"the message's size":     {data: &smtp.SMTPError{Code: 552, Message: "canary"}, status: 413, reason: "too_large"},
+		"the message, in a loop": {data: &smtp.SMTPError{Code: 421, Message: "canary"}, status: 503, reason: "busy"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := startServers(t, rich)
+			s.rcpt = func(to string) error {
+				if to == "b@example.org" {
+					return tc.rcpt
+				}
+				return nil
+			}
+			s.data = func() error { return tc.data }
+			d := Draft{To: []string{"a@example.org"}, CC: []string{"b@example.org"}, Key: "once"}
+			a := s.open(t)
+			_, err := a.Send(context.Background(), d)
+			p := wantProblem(t, "Send", err, tc.status, tc.reason)
+			if !strings.Contains(p.Text, tc.within) || strings.Contains(p.Text+p.Error(), "canary") || strings.Contains(p.Text+p.Error(), "@example") {
+				t.Errorf("problem = %q, %v, want it to name %q and not to quote the server", p.Text, p, tc.within)
+			}
+			if len(s.delivered()) > 0 {
+				t.Error("it was delivered to somebody")
+			}
+			s.rcpt, s.data = nil, nil
+			if again, err := a.Send(context.Background(), d); err != nil || again.Repeated {
+				t.Errorf("Send(again) = %+v, %v, want it sent: it was not before", again, err)
+			}
+		})
+	}
+}
+
+func TestSentOnce(t *testing.T) {
+	s := startServers(t, rich)
+	now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	a := s.open(t, func(_ *integrations.Mail, o *Options) { o.Now = func() time.Time { return now } })
+	ctx, d := context.Background(), Draft{To: []string{"a@example.org"}, Text: "x", Key: "key"}
+	first, err := a.Send(ctx, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := a.Send(ctx, d)
+	if err != nil || !again.Repeated || again.MessageID != first.MessageID || again.SavedTo != "Sent" || len(s.delivered()) != 1 {
+		t.Errorf("Send(again) = %+v, %v, want nothing sent", again, err)
+	}
+	d.Text = "another"
+	_, err = a.Send(ctx, d)
+	wantProblem(t, "the key of another message", err, http.StatusConflict, integrations.ReasonConflict)
+	now = now.Add(keyTime)
+	if later, err := a.Send(ctx, d); err != nil || later.Repeated || later.MessageID != first.MessageID {
+		t.Errorf("Send(a day later) = %+v, %v, want it sent", later, err)
+	}
+	for i := range maxKeys + 5 {
+		if _, err := a.keys.begin(strings.Repeat("k", i%50)+time.Duration(i).String(), [32]byte{}, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(a.keys.known); n > maxKeys {
+		t.Errorf("keys = %d, want %d at most", n, maxKeys)
+	}
+}
+
+func TestWhereThereIsNoSentFolder(t *testing.T) {
+	s := startServers(t, imap.CapSet{imap.CapIMAP4rev1: {}})
+	if err := s.user.Delete("Sent"); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*integrations.Mail, *Options){
+		"no folder": func(*integrations.Mail, *Options) {},
+		"no IMAP":   func(c *integrations.Mail, _ *Options) { c.IMAP = "" },
+		"IMAP away": func(c *integrations.Mail, _ *Options) { c.IMAP = "imaps://127.0.0.1:1" },
+	} {
+		if sent, err := s.open(t, change).Send(context.Background(), Draft{To: []string{"a@example.org"}}); err != nil || sent.SavedTo != "" {
+			t.Errorf("%s: Send() = %+v, %v, want it sent and not saved", name, sent, err)
+		}
+	}
+}
