@@ -84,8 +84,8 @@ var words = []string{"/", "/Documents", "/Welcome.md", "/x/y", "personal", "cont
 
 // hints are texts that lead somewhere, by the name of what takes them.
 var hints = map[string][]string{
-	"path": {"/", "/Documents", "/Welcome.md", "/new", "/Documents/a.txt"}, "from": {"/Welcome.md", "/Documents"}, "to": {"/b", "/c/d", "/Documents/e"},
-	"within": {"/", "/Documents"}, "id": {"testdoc", "admin", "users", "nobody"}, "name": {"e", "Welcome"}, "type": {"text/*", "text/markdown"},
+	"path": {"/", "/Documents", "/Welcome.md", "/new", "/Documents/a.txt"}, "from": {"/Welcome.md", "/Documents"}, "to": {"/b", "/c/d", "/Documents/e", "Trash", "bob@example.org", "bob@example.org"},
+	"within": {"/", "/Documents"}, "id": {"testdoc", "admin", "users", "nobody", "1.2", "1.2", "1.9", "1.10", "1.11", "1.12", "1.13"}, "part": {"1", "2"}, "folder": {"INBOX", "Sent", "Trash"}, "cc": {"ann@example.org"}, "bcc": {"ann@example.org"}, "reply_to": {"ann@example.org"}, "content": {"aGk="}, "name": {"e", "Welcome"}, "type": {"text/*", "text/markdown"},
 	"calendar": {"personal"}, "event": {"uid1.ics", "uid2.ics"}, "uid": {"uid1", "uid2"}, "card": {"uid1.vcf", "uid2.vcf"}, "text": {"e", "example.com"}, "birthday": {"1980-02-29", ""}, "time_zone": {"Europe/Berlin", "UTC", "Asia/Kathmandu"},
 	"start": {"2026-03-28T09:00:00+01:00", "2026-03-28T09:00:00", "2026-03-28"}, "end": {"2026-03-29T09:00:00+02:00", "2026-03-29T02:30:00", "2026-03-29"},
 	"recurrence": {"FREQ=DAILY;COUNT=3", "FREQ=WEEKLY;BYDAY=MO,SA", ""}, "occurrence": {"2026-03-29T09:00:00+02:00", "2026-03-29", ""}, "book": {"contacts"}, "cursor": {""}, "If-Match": {"*"}, "If-None-Match": {"*"},
@@ -212,7 +212,11 @@ func (g *sampler) request(site, path, method string, op describedOperation) *htt
 // TestAPIConformance: whatever is asked for, the answer is as the document says
 // and never a fault of ours.
 func TestAPIConformance(t *testing.T) {
-	w, secret := programs(t)
+	servers, mail := mailbox(t)
+	for range 40 {
+		servers.Put(t, "INBOX", "From: ann@example.org\nSubject: another\n\ntext\n")
+	}
+	w, secret := programs(t, mail...)
 	ask := func(r *http.Request) (*http.Response, []byte) {
 		r.SetBasicAuth("indexer", secret)
 		resp, err := http.DefaultTransport.RoundTrip(r)
@@ -273,7 +277,7 @@ func TestAPIConformance(t *testing.T) {
 				if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusNotModified {
 					continue
 				}
-				if ok, errs := v.ValidateHttpResponse(r, resp); !ok && !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/") && op.ID != "downloadFile" {
+				if ok, errs := v.ValidateHttpResponse(r, resp); !ok && !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/") && op.ID != "downloadFile" && op.ID != "getAttachment" {
 					for _, e := range errs {
 						t.Errorf("seed %d: %s %s = %d %s: %s %s %v", seed, r.Method, r.URL, resp.StatusCode, body, e.Message, e.Reason, e.SchemaValidationErrors)
 					}

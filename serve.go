@@ -66,7 +66,6 @@ func serveConfig(ctx context.Context, cfg *Config, sys system, started func(site
 		return err
 	}
 	log.Info("listening", "site", site.Addr().String(), "admin", admin.Addr().String(), "public_url", cfg.Server.PublicURL, "nextcloud", cfg.Nextcloud.URL)
-	warnUnserved(cfg, log)
 	if started != nil {
 		started(site.Addr(), admin.Addr())
 	}
@@ -153,16 +152,4 @@ func newLog(cfg TelemetryConfig, w io.Writer) *slog.Logger {
 		return slog.New(slog.NewTextHandler(w, o))
 	}
 	return slog.New(slog.NewJSONHandler(w, o))
-}
-
-// warnUnserved names what is configured but has no door in this version.
-func warnUnserved(cfg *Config, log *slog.Logger) {
-	i := cfg.Integrations
-	for name, set := range map[string]bool{
-		"mail": i.Mail.IMAP != "" || i.Mail.SMTP != "",
-	} {
-		if set {
-			log.Warn("this version does not serve a configured integration yet", "integration", name)
-		}
-	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"anteroom/integrations"
+	"anteroom/integrations/mail"
 )
 
 // Prefix is where the API is, below the site's origin.
@@ -38,6 +39,7 @@ type API struct {
 	o        Options
 	ops      []*operation
 	document []byte
+	mailbox  mail.Box // nil: there is none
 	accounts memory
 	requests *prometheus.CounterVec
 }
@@ -64,6 +66,10 @@ func New(o Options) (*API, error) {
 	if o.Registry != nil {
 		o.Registry.MustRegister(a.requests)
 	}
+	var err error
+	if a.mailbox, err = openMail(&o); err != nil {
+		return nil, err
+	}
 	for _, family := range a.families() {
 		if family.served {
 			a.ops = append(a.ops, family.ops...)
@@ -72,7 +78,6 @@ func New(o Options) (*API, error) {
 	if len(a.ops) > 0 {
 		a.ops = append(slices.Concat(a.me(), a.describing()), a.ops...)
 	}
-	var err error
 	a.document, err = a.describe()
 	return a, err
 }
@@ -90,6 +95,7 @@ func (a *API) families() []family {
 		{a.o.Config.WebDAV.Program(), a.files()},
 		{a.o.Config.CalDAV.Program(), a.calendars()},
 		{a.o.Config.CardDAV.Program(), a.contacts()},
+		{a.o.Config.Mail.Said(), a.mail()},
 		{a.o.Config.Directory.Username != "" || a.o.Config.Directory.Allow.Said(), a.people()},
 	}
 }

@@ -68,6 +68,8 @@ func (x *exchange) settings() (allow *session.Allow, dav *integrations.DAV, read
 		return &c.CalDAV.Allow, &c.CalDAV, c.CalDAV.ReadOnly
 	case "carddav":
 		return &c.CardDAV.Allow, &c.CardDAV, c.CardDAV.ReadOnly
+	case "mail":
+		return &c.Mail.Allow, nil, c.Mail.ReadOnly
 	case "directory":
 		return &c.Directory.Allow, nil, true
 	}

@@ -12,8 +12,8 @@ import (
 	"anteroom/integrations"
 )
 
-// Folder is one of the account's.
-type Folder struct {
+// Mailbox is one of the account's.
+type Mailbox struct {
 	Name     string `json:"name" doc:"the whole name, as the other operations take it"`
 	Role     string `json:"role,omitempty" doc:"inbox, sent, drafts, trash, junk, archive, all or flagged, where the server says or the name tells"`
 	Messages *int64 `json:"messages,omitempty" doc:"missing for what only holds other folders"`
@@ -23,7 +23,7 @@ type Folder struct {
 var counts = &imap.StatusOptions{NumMessages: true, NumUnseen: true}
 
 // Folders lists the account's folders, a thousand at most, the inbox first.
-func (a *Account) Folders(ctx context.Context) (all []Folder, err error) {
+func (a *Account) Folders(ctx context.Context) (all []Mailbox, err error) {
 	err = a.do(ctx, func(c *conn) error {
 		var o *imap.ListOptions
 		together := c.has(imap.CapListStatus)
@@ -37,9 +37,9 @@ func (a *Account) Folders(ctx context.Context) (all []Folder, err error) {
 		if err != nil {
 			return err
 		}
-		all = make([]Folder, 0, len(listed))
+		all = make([]Mailbox, 0, len(listed))
 		for _, l := range listed {
-			f := Folder{Name: l.Mailbox, Role: roleOf(l)}
+			f := Mailbox{Name: l.Mailbox, Role: roleOf(l)}
 			if l.Status == nil && !together && selectable(l) {
 				c.guard.allow(maxHeader)
 				if l.Status, err = c.Status(l.Mailbox, counts).Wait(); err != nil && !answered(err) {
@@ -53,7 +53,7 @@ func (a *Account) Folders(ctx context.Context) (all []Folder, err error) {
 		}
 		return nil
 	})
-	slices.SortStableFunc(all, func(x, y Folder) int {
+	slices.SortStableFunc(all, func(x, y Mailbox) int {
 		if (x.Role == "inbox") != (y.Role == "inbox") {
 			if x.Role == "inbox" {
 				return -1

@@ -10,8 +10,8 @@ import (
 	"github.com/emersion/go-imap/v2"
 )
 
-// Address is one of a mail's.
-type Address struct {
+// Correspondent is one of a mail's.
+type Correspondent struct {
 	Name  string `json:"name,omitempty"`
 	Email string `json:"email" doc:"empty where it cannot be read"`
 }
@@ -117,8 +117,8 @@ func cut(s string, most int) string {
 }
 
 // addresses are those of a field, as far as they can be read.
-func (h header) addresses(name string) []Address {
-	list := []Address{}
+func (h header) addresses(name string) []Correspondent {
+	list := []Correspondent{}
 	s := h[name]
 	if s == "" {
 		return list
@@ -129,21 +129,21 @@ func (h header) addresses(name string) []Address {
 		return append(list, unreadable(s))
 	}
 	for _, a := range parsed[:min(len(parsed), maxAddresses)] {
-		list = append(list, Address{Name: plainLine(a.Name), Email: plainLine(a.Address)})
+		list = append(list, Correspondent{Name: plainLine(a.Name), Email: plainLine(a.Address)})
 	}
 	return list
 }
 
 // unreadable is what can be said of an address field that breaks the rules: its
 // text, and what stands in angle brackets if that is one address.
-func unreadable(s string) Address {
+func unreadable(s string) Correspondent {
 	before, rest, ok := strings.Cut(s, "<")
 	if inner, after, closed := strings.Cut(rest, ">"); ok && closed && strings.TrimSpace(after) == "" {
 		if a, err := mail.ParseAddress(inner); err == nil {
-			return Address{Name: plainLine(decodeWords(strings.Trim(before, `" `))), Email: plainLine(a.Address)}
+			return Correspondent{Name: plainLine(decodeWords(strings.Trim(before, `" `))), Email: plainLine(a.Address)}
 		}
 	}
-	return Address{Name: plainLine(decodeWords(s))}
+	return Correspondent{Name: plainLine(decodeWords(s))}
 }
 
 // date is when it was written as its sender says, or else when it arrived.

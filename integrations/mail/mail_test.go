@@ -2,6 +2,7 @@ package mail
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -10,7 +11,52 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/google/go-cmp/cmp"
+
+	"anteroom/integrations"
+	"anteroom/integrations/mail/mailtest"
 )
+
+// open opens the account of the servers.
+func open(t testing.TB, s *mailtest.Servers, change ...func(*integrations.Mail, *Options)) *Account {
+	t.Helper()
+	cfg, o := s.Config(), Options{}
+	for _, f := range change {
+		f(&cfg, &o)
+	}
+	a, err := Open(cfg, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { a.Close() })
+	return a
+}
+
+// only reads the one message of a folder.
+func only(t testing.TB, a *Account, folder string) *Message {
+	t.Helper()
+	p, err := a.Messages(context.Background(), folder, Query{})
+	if err != nil || len(p.Items) != 1 {
+		t.Fatalf("Messages(%s) = %d, %v, want one", folder, len(p.Items), err)
+	}
+	m, err := a.Message(context.Background(), folder, p.Items[0].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func wantProblem(t testing.TB, what string, err error, status int, reason string) *integrations.Problem {
+	t.Helper()
+	p := new(integrations.Problem)
+	if !errors.As(err, &p) || p.Status != status || p.Reason != reason {
+		t.Errorf("%s: error = %v, want %d %s", what, err, status, reason)
+		return &integrations.Problem{}
+	}
+	if strings.Contains(p.Error()+p.Text, mailtest.Password) {
+		t.Errorf("%s: the error shows the password: %v", what, p)
+	}
+	return p
+}
 
 const plainMail = `From: =?utf-8?q?J=C3=B6rg?= <joerg@example.org>
 To: voice@example.com, "Team, all" <team@example.org>
@@ -58,12 +104,12 @@ aGVsbG8sIHdvcmxk
 // TestReading reads an account on a server with many extensions and on one with
 // none.
 func TestReading(t *testing.T) {
-	for name, caps := range map[string]imap.CapSet{"extensions": rich, "IMAP4rev1": {imap.CapIMAP4rev1: {}}} {
+	for name, caps := range map[string]imap.CapSet{"extensions": mailtest.Rich, "IMAP4rev1": {imap.CapIMAP4rev1: {}}} {
 		t.Run(name, func(t *testing.T) {
-			s := startServers(t, caps)
-			s.put(t, "INBOX", plainMail)
-			s.put(t, "INBOX", mixedMail, imap.FlagSeen)
-			a, ctx := s.open(t), context.Background()
+			s := mailtest.Start(t, caps)
+			s.Put(t, "INBOX", plainMail)
+			s.Put(t, "INBOX", mixedMail, imap.FlagSeen)
+			a, ctx := open(t, s), context.Background()
 
 			folders, err := a.Folders(ctx)
 			if err != nil {
@@ -95,10 +141,10 @@ func TestReading(t *testing.T) {
 			if got := e.Date.Format("2006-01-02T15:04:05Z07:00"); e.Subject != "Grüße from two lines" || got != "2026-03-01T10:30:00+01:00" || e.Seen || e.HasAttachments || e.MessageID != "one@example.org" {
 				t.Errorf("second = %+v, want that of Jörg", e)
 			}
-			if want := []Address{{"Jörg", "joerg@example.org"}}; !cmp.Equal(e.From, want) {
+			if want := []Correspondent{{"Jörg", "joerg@example.org"}}; !cmp.Equal(e.From, want) {
 				t.Errorf("From = %v, want %v", e.From, want)
 			}
-			if want := []Address{{"", "voice@example.com"}, {"Team, all", "team@example.org"}}; !cmp.Equal(e.To, want) {
+			if want := []Correspondent{{"", "voice@example.com"}, {"Team, all", "team@example.org"}}; !cmp.Equal(e.To, want) {
 				t.Errorf("To = %v, want %v", e.To, want)
 			}
 			m, err := a.Message(ctx, "INBOX", e.ID)
@@ -116,9 +162,9 @@ func TestReading(t *testing.T) {
 }
 
 func TestAttachments(t *testing.T) {
-	s := startServers(t, rich)
-	s.put(t, "INBOX", mixedMail)
-	a, ctx := s.open(t), context.Background()
+	s := mailtest.Start(t, mailtest.Rich)
+	s.Put(t, "INBOX", mixedMail)
+	a, ctx := open(t, s), context.Background()
 	m := only(t, a, "INBOX")
 	if want := `<p>the <b>text</b><img data-src="http://evil.example/x.png"></p>`; strings.TrimSpace(m.HTML) != want {
 		t.Errorf("HTML = %q, want %q", m.HTML, want)
@@ -155,11 +201,11 @@ func TestAttachments(t *testing.T) {
 }
 
 func TestSearching(t *testing.T) {
-	s := startServers(t, rich)
+	s := mailtest.Start(t, mailtest.Rich)
 	for i := range 120 {
-		s.put(t, "INBOX", fmt.Sprintf("From: sender%d@example.org\nSubject: number %d\n\ntext %d\n", i%3, i, i))
+		s.Put(t, "INBOX", fmt.Sprintf("From: sender%d@example.org\nSubject: number %d\n\ntext %d\n", i%3, i, i))
 	}
-	a, ctx := s.open(t), context.Background()
+	a, ctx := open(t, s), context.Background()
 	var got []string
 	for q := (Query{Limit: 50}); ; {
 		p, err := a.Messages(ctx, "INBOX", q)
@@ -172,7 +218,7 @@ func TestSearching(t *testing.T) {
 		if q.Cursor = p.Cursor; q.Cursor == "" {
 			break
 		}
-		s.put(t, "INBOX", "Subject: came meanwhile\n\n") // is on no page
+		s.Put(t, "INBOX", "Subject: came meanwhile\n\n") // is on no page
 	}
 	var want []string
 	for i := range 120 {
@@ -207,11 +253,11 @@ func TestSearching(t *testing.T) {
 }
 
 func TestChanging(t *testing.T) {
-	for name, caps := range map[string]imap.CapSet{"extensions": rich, "IMAP4rev1": {imap.CapIMAP4rev1: {}}} {
+	for name, caps := range map[string]imap.CapSet{"extensions": mailtest.Rich, "IMAP4rev1": {imap.CapIMAP4rev1: {}}} {
 		t.Run(name, func(t *testing.T) {
-			s := startServers(t, caps)
-			s.put(t, "INBOX", plainMail)
-			a, ctx := s.open(t), context.Background()
+			s := mailtest.Start(t, caps)
+			s.Put(t, "INBOX", plainMail)
+			a, ctx := open(t, s), context.Background()
 			m := only(t, a, "INBOX")
 			begin, err := a.Changes(ctx, "INBOX", "")
 			if err != nil || len(begin.New) > 0 || begin.Cursor == "" {
@@ -227,7 +273,7 @@ func TestChanging(t *testing.T) {
 			if m := only(t, a, "INBOX"); m.Seen || !m.Flagged || m.Answered {
 				t.Errorf("flags = %v %v %v, want flagged alone", m.Seen, m.Flagged, m.Answered)
 			}
-			s.put(t, "INBOX", mixedMail)
+			s.Put(t, "INBOX", mixedMail)
 			ch, err := a.Changes(ctx, "INBOX", begin.Cursor)
 			if err != nil || len(ch.New) != 1 || ch.Reset {
 				t.Errorf("Changes() = %+v, %v, want the new one", ch, err)
@@ -256,9 +302,9 @@ func TestChanging(t *testing.T) {
 }
 
 func TestDeleting(t *testing.T) {
-	s := startServers(t, rich)
-	s.put(t, "INBOX", plainMail)
-	a, ctx := s.open(t), context.Background()
+	s := mailtest.Start(t, mailtest.Rich)
+	s.Put(t, "INBOX", plainMail)
+	a, ctx := open(t, s), context.Background()
 	if err := a.Delete(ctx, "INBOX", only(t, a, "INBOX").ID); err != nil {
 		t.Fatal(err)
 	}

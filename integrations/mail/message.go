@@ -13,15 +13,15 @@ import (
 
 // Message is a message as it is read.
 type Message struct {
-	Entry
-	ReplyTo     []Address    `json:"reply_to"`
-	InReplyTo   []string     `json:"in_reply_to" doc:"message ids"`
-	References  []string     `json:"references" doc:"message ids, the first first"`
-	Text        string       `json:"text" doc:"the text; where it is only there as HTML, made of that"`
-	HTML        string       `json:"html,omitempty" doc:"safe to show: nothing in it runs or is loaded. Where images are from is in data-src"`
-	Truncated   bool         `json:"truncated,omitempty" doc:"the text, or the HTML, is longer than 1 MiB, or broken"`
-	Attachments []Attachment `json:"attachments"`
-	Incomplete  bool         `json:"incomplete,omitempty" doc:"it has more parts than are looked at"`
+	Summary
+	ReplyTo     []Correspondent `json:"reply_to"`
+	InReplyTo   []string        `json:"in_reply_to" doc:"message ids"`
+	References  []string        `json:"references" doc:"message ids, the first first"`
+	Text        string          `json:"text" doc:"the text; where it is only there as HTML, made of that"`
+	HTML        string          `json:"html,omitempty" doc:"safe to show: nothing in it runs or is loaded. Where images are from is in data-src"`
+	Truncated   bool            `json:"truncated,omitempty" doc:"the text, or the HTML, is longer than 1 MiB, or broken"`
+	Attachments []Attachment    `json:"attachments"`
+	Incomplete  bool            `json:"incomplete,omitempty" doc:"it has more parts than are looked at"`
 }
 
 const (
@@ -90,7 +90,7 @@ func (c *conn) one(at id, o *imap.FetchOptions, most int64) (envelope, error) {
 // read makes a message of what was fetched of it, and fetches its texts.
 func (c *conn) read(e envelope, at id) (*Message, error) {
 	p := partsOf(e.BodyStructure)
-	m := &Message{Entry: e.entry(at), ReplyTo: e.addresses("Reply-To"), InReplyTo: e.ids("In-Reply-To"), References: e.ids("References"),
+	m := &Message{Summary: e.entry(at), ReplyTo: e.addresses("Reply-To"), InReplyTo: e.ids("In-Reply-To"), References: e.ids("References"),
 		Attachments: []Attachment{}, Incomplete: p.cut}
 	for _, l := range p.attachments {
 		m.Attachments = append(m.Attachments, l.attachment())

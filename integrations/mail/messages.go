@@ -28,24 +28,24 @@ type Query struct {
 
 // Page is a part of a folder's messages, newest first.
 type Page struct {
-	Items  []Entry
+	Items  []Summary
 	Cursor string // for the next page; "" for the last
 }
 
-// Entry is a message as lists have it.
-type Entry struct {
-	ID             string    `json:"id" doc:"within its folder; it names another message never"`
-	MessageID      string    `json:"message_id,omitempty"`
-	From           []Address `json:"from"`
-	To             []Address `json:"to"`
-	CC             []Address `json:"cc"`
-	Subject        string    `json:"subject"`
-	Date           time.Time `json:"date" doc:"when it was written, as its sender says; if that cannot be read, when it arrived"`
-	Size           int64     `json:"size" doc:"in bytes, all of it"`
-	Seen           bool      `json:"seen"`
-	Answered       bool      `json:"answered"`
-	Flagged        bool      `json:"flagged"`
-	HasAttachments bool      `json:"has_attachments"`
+// Summary is a message as lists have it.
+type Summary struct {
+	ID             string          `json:"id" doc:"within its folder; it names another message never"`
+	MessageID      string          `json:"message_id,omitempty"`
+	From           []Correspondent `json:"from"`
+	To             []Correspondent `json:"to"`
+	CC             []Correspondent `json:"cc"`
+	Subject        string          `json:"subject"`
+	Date           time.Time       `json:"date" doc:"when it was written, as its sender says; if that cannot be read, when it arrived"`
+	Size           int64           `json:"size" doc:"in bytes, all of it"`
+	Seen           bool            `json:"seen"`
+	Answered       bool            `json:"answered"`
+	Flagged        bool            `json:"flagged"`
+	HasAttachments bool            `json:"has_attachments"`
 }
 
 // id is what names a message: the folder's UIDVALIDITY and its UID there.
@@ -126,7 +126,7 @@ func (a *Account) Messages(ctx context.Context, folder string, q Query) (page Pa
 
 // page fetches the newest messages that are wanted and older than one of them.
 func (c *conn) page(q Query, older id, messages uint32) (Page, error) {
-	page := Page{Items: []Entry{}}
+	page := Page{Items: []Summary{}}
 	if messages == 0 || older.uid == 1 {
 		return page, nil
 	}
@@ -196,12 +196,12 @@ func newest(set imap.UIDSet, most int) (uids []imap.UID) {
 
 // entries fetches messages in the order of their ids here. One that is gone is
 // left out.
-func (c *conn) entries(validity uint32, uids []imap.UID) ([]Entry, error) {
+func (c *conn) entries(validity uint32, uids []imap.UID) ([]Summary, error) {
 	found, err := c.envelopes(uids)
 	if err != nil {
 		return nil, err
 	}
-	entries := make([]Entry, 0, len(uids))
+	entries := make([]Summary, 0, len(uids))
 	var unsure []imap.UID
 	for _, uid := range uids {
 		if e, ok := found[uid]; ok {
@@ -247,9 +247,9 @@ func (c *conn) envelopes(uids []imap.UID) (map[imap.UID]envelope, error) {
 	return found, cmd.Close()
 }
 
-func (e envelope) entry(at id) Entry {
+func (e envelope) entry(at id) Summary {
 	has := func(f imap.Flag) bool { return hasFlag(e.Flags, f) }
-	return Entry{ID: at.String(), MessageID: messageID(e.header["Message-Id"]), Subject: e.text("Subject"),
+	return Summary{ID: at.String(), MessageID: messageID(e.header["Message-Id"]), Subject: e.text("Subject"),
 		From: e.addresses("From"), To: e.addresses("To"), CC: e.addresses("Cc"), Date: e.date(e.InternalDate), Size: e.RFC822Size,
 		Seen: has(imap.FlagSeen), Answered: has(imap.FlagAnswered), Flagged: has(imap.FlagFlagged), HasAttachments: e.probably()}
 }

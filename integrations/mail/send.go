@@ -183,7 +183,7 @@ func (l *letter) answer(to header, own string, all bool) {
 
 // add adds the addresses of a message that can be written to, but for our own
 // and those that are there.
-func (l *letter) add(list *[]recipient, more []Address, own string) {
+func (l *letter) add(list *[]recipient, more []Correspondent, own string) {
 	for _, m := range more {
 		a := &mail.Address{Name: m.Name, Address: m.Email}
 		there := slices.ContainsFunc(l.recipients(), func(r recipient) bool { return strings.EqualFold(r.Address.Address, a.Address) })

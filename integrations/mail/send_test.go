@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-message/mail"
@@ -14,28 +15,29 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"anteroom/integrations"
+	"anteroom/integrations/mail/mailtest"
 )
 
 func TestSending(t *testing.T) {
-	s := startServers(t, rich)
-	a, ctx := s.open(t), context.Background()
+	s := mailtest.Start(t, mailtest.Rich)
+	a, ctx := open(t, s), context.Background()
 	sent, err := a.Send(ctx, Draft{To: []string{"Jörg <joerg@example.org>"}, CC: []string{"c@example.org"}, BCC: []string{"secret@example.org"},
 		ReplyTo: "office@example.com", Subject: "Grüße", Text: "Guten Tag\n.\nEnde", HTML: "<p>Guten Tag</p>",
 		Attachments: []Upload{{Name: "Übersicht.pdf", Type: "application/pdf", Content: strings.NewReader("%PDF\r\n.\r\n")}}})
 	if err != nil || sent.SavedTo != "Sent" || !strings.HasSuffix(sent.MessageID, "@example.com") {
 		t.Fatalf("Send() = %+v, %v, want it sent and saved", sent, err)
 	}
-	got := s.delivered()
+	got := s.Delivered()
 	if len(got) != 1 {
 		t.Fatalf("delivered = %d, want 1", len(got))
 	}
-	if want := []string{"joerg@example.org", "c@example.org", "secret@example.org"}; got[0].from != testUser || !cmp.Equal(got[0].to, want) {
-		t.Errorf("envelope = %v %v, want %v %v", got[0].from, got[0].to, testUser, want)
+	if want := []string{"joerg@example.org", "c@example.org", "secret@example.org"}; got[0].From != mailtest.User || !cmp.Equal(got[0].To, want) {
+		t.Errorf("envelope = %v %v, want %v %v", got[0].From, got[0].To, mailtest.User, want)
 	}
-	if strings.Contains(strings.ToLower(got[0].text), "secret@") || strings.Contains(strings.ToLower(got[0].text), "bcc") {
-		t.Errorf("the message names who is in bcc:\n%s", got[0].text)
+	if strings.Contains(strings.ToLower(got[0].Text), "secret@") || strings.Contains(strings.ToLower(got[0].Text), "bcc") {
+		t.Errorf("the message names who is in bcc:\n%s", got[0].Text)
 	}
-	r, err := mail.CreateReader(strings.NewReader(got[0].text))
+	r, err := mail.CreateReader(strings.NewReader(got[0].Text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,18 +70,18 @@ func TestSending(t *testing.T) {
 }
 
 func TestReplying(t *testing.T) {
-	s := startServers(t, rich)
-	s.put(t, "INBOX", plainMail)
-	a, ctx := s.open(t), context.Background()
+	s := mailtest.Start(t, mailtest.Rich)
+	s.Put(t, "INBOX", plainMail)
+	a, ctx := open(t, s), context.Background()
 	m := only(t, a, "INBOX")
 	if _, err := a.Reply(ctx, "INBOX", m.ID, Draft{Text: "thanks"}, true); err != nil {
 		t.Fatal(err)
 	}
-	got := s.delivered()[0]
-	if want := []string{"joerg@example.org", "team@example.org", "boss@example.org"}; !cmp.Equal(got.to, want) {
-		t.Errorf("recipients = %v, want %v", got.to, want)
+	got := s.Delivered()[0]
+	if want := []string{"joerg@example.org", "team@example.org", "boss@example.org"}; !cmp.Equal(got.To, want) {
+		t.Errorf("recipients = %v, want %v", got.To, want)
 	}
-	r, err := mail.CreateReader(strings.NewReader(got.text))
+	r, err := mail.CreateReader(strings.NewReader(got.Text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,8 +97,8 @@ func TestReplying(t *testing.T) {
 	if _, err := a.Reply(ctx, "INBOX", m.ID, Draft{Text: "thanks", Subject: "Re: x"}, false); err != nil {
 		t.Fatal(err)
 	}
-	if got := s.delivered()[1]; !cmp.Equal(got.to, []string{"joerg@example.org"}) || !strings.Contains(got.text, "Subject: Re: x\r\n") {
-		t.Errorf("answer = %v\n%s\nwant to its sender alone", got.to, got.text)
+	if got := s.Delivered()[1]; !cmp.Equal(got.To, []string{"joerg@example.org"}) || !strings.Contains(got.Text, "Subject: Re: x\r\n") {
+		t.Errorf("answer = %v\n%s\nwant to its sender alone", got.To, got.Text)
 	}
 }
 
@@ -107,17 +109,17 @@ func TestReplyingToHostileMail(t *testing.T) {
 		"addresses":           "From: a@example.org\nReply-To: \"a>\\r\\nRCPT TO:<evil\"@example.org, a@example.org\nMessage-ID: <=?utf-8?q?=0D=0ABcc:evil?=@x>\n\nx",
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := startServers(t, rich)
-			s.put(t, "INBOX", text)
-			a := s.open(t)
+			s := mailtest.Start(t, mailtest.Rich)
+			s.Put(t, "INBOX", text)
+			a := open(t, s)
 			if _, err := a.Reply(context.Background(), "INBOX", only(t, a, "INBOX").ID, Draft{Text: "x"}, true); err != nil {
 				t.Fatal(err)
 			}
-			got := s.delivered()[0]
-			if !cmp.Equal(got.to, []string{"a@example.org"}) {
-				t.Errorf("recipients = %q, want a@example.org alone", got.to)
+			got := s.Delivered()[0]
+			if !cmp.Equal(got.To, []string{"a@example.org"}) {
+				t.Errorf("recipients = %q, want a@example.org alone", got.To)
 			}
-			onlyOurFields(t, got.text)
+			onlyOurFields(t, got.Text)
 		})
 	}
 }
@@ -141,8 +143,8 @@ func onlyOurFields(t *testing.T, text string) {
 // TestHeaderInjection has every field tried with what would be another field,
 // another command or another message.
 func TestHeaderInjection(t *testing.T) {
-	s := startServers(t, rich)
-	a, ctx := s.open(t), context.Background()
+	s := mailtest.Start(t, mailtest.Rich)
+	a, ctx := open(t, s), context.Background()
 	good := Draft{To: []string{"a@example.org"}, Subject: "s", Text: "t"}
 	set := map[string]func(*Draft, string){
 		"subject":             func(d *Draft, s string) { d.Subject = "x" + s },
@@ -165,23 +167,23 @@ func TestHeaderInjection(t *testing.T) {
 				t.Errorf("Send(%s with %q) = a fault of %q, want of the field", field, evil, p.Field)
 			}
 		}
-		if _, err := a.Send(ctx, Draft{To: good.To, Text: "x" + evil}); strings.ContainsAny(evil, "\x00\x0b\x7f\xff\u0085") {
+		if _, err := a.Send(ctx, Draft{To: good.To, Text: "x" + evil}); !utf8.ValidString(evil) || strings.ContainsAny(evil, "\x00\x0b\x7f\u0085") {
 			wantProblem(t, "text", err, http.StatusBadRequest, integrations.ReasonInvalid)
 		} else if err != nil {
 			t.Errorf("Send(text with %q) = %v, want it sent", evil, err)
 		}
 	}
-	for _, d := range s.delivered() {
-		onlyOurFields(t, d.text)
-		if !cmp.Equal(d.to, good.To) {
-			t.Errorf("recipients = %q, want %q", d.to, good.To)
+	for _, d := range s.Delivered() {
+		onlyOurFields(t, d.Text)
+		if !cmp.Equal(d.To, good.To) {
+			t.Errorf("recipients = %q, want %q", d.To, good.To)
 		}
 	}
 }
 
 func TestDraftsThatAreRefused(t *testing.T) {
-	s := startServers(t, rich)
-	a, ctx := s.open(t), context.Background()
+	s := mailtest.Start(t, mailtest.Rich)
+	a, ctx := open(t, s), context.Background()
 	many := make([]string, maxRecipients+1)
 	for i := range many {
 		many[i] = "a@example.org"
@@ -217,7 +219,7 @@ func TestDraftsThatAreRefused(t *testing.T) {
 			t.Errorf("Send(%s) = %v, want %s of %q", name, err, tc.reason, tc.field)
 		}
 	}
-	if got := s.delivered(); len(got) > 0 {
+	if got := s.Delivered(); len(got) > 0 {
 		t.Errorf("delivered = %d, want none", len(got))
 	}
 }
@@ -243,25 +245,25 @@ func TestSMTPRefusals(t *testing.T) {
 		"the message, in a loop": {data: &smtp.SMTPError{Code: 421, Message: "canary"}, status: 503, reason: "busy"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := startServers(t, rich)
-			s.rcpt = func(to string) error {
+			s := mailtest.Start(t, mailtest.Rich)
+			s.Rcpt = func(to string) error {
 				if to == "b@example.org" {
 					return tc.rcpt
 				}
 				return nil
 			}
-			s.data = func() error { return tc.data }
+			s.Data = func() error { return tc.data }
 			d := Draft{To: []string{"a@example.org"}, CC: []string{"b@example.org"}, Key: "once"}
-			a := s.open(t)
+			a := open(t, s)
 			_, err := a.Send(context.Background(), d)
 			p := wantProblem(t, "Send", err, tc.status, tc.reason)
 			if !strings.Contains(p.Text, tc.within) || strings.Contains(p.Text+p.Error(), "canary") || strings.Contains(p.Text+p.Error(), "@example") {
 				t.Errorf("problem = %q, %v, want it to name %q and not to quote the server", p.Text, p, tc.within)
 			}
-			if len(s.delivered()) > 0 {
+			if len(s.Delivered()) > 0 {
 				t.Error("it was delivered to somebody")
 			}
-			s.rcpt, s.data = nil, nil
+			s.Rcpt, s.Data = nil, nil
 			if again, err := a.Send(context.Background(), d); err != nil || again.Repeated {
 				t.Errorf("Send(again) = %+v, %v, want it sent: it was not before", again, err)
 			}
@@ -270,16 +272,16 @@ func TestSMTPRefusals(t *testing.T) {
 }
 
 func TestSentOnce(t *testing.T) {
-	s := startServers(t, rich)
+	s := mailtest.Start(t, mailtest.Rich)
 	now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
-	a := s.open(t, func(_ *integrations.Mail, o *Options) { o.Now = func() time.Time { return now } })
+	a := open(t, s, func(_ *integrations.Mail, o *Options) { o.Now = func() time.Time { return now } })
 	ctx, d := context.Background(), Draft{To: []string{"a@example.org"}, Text: "x", Key: "key"}
 	first, err := a.Send(ctx, d)
 	if err != nil {
 		t.Fatal(err)
 	}
 	again, err := a.Send(ctx, d)
-	if err != nil || !again.Repeated || again.MessageID != first.MessageID || again.SavedTo != "Sent" || len(s.delivered()) != 1 {
+	if err != nil || !again.Repeated || again.MessageID != first.MessageID || again.SavedTo != "Sent" || len(s.Delivered()) != 1 {
 		t.Errorf("Send(again) = %+v, %v, want nothing sent", again, err)
 	}
 	d.Text = "another"
@@ -300,8 +302,8 @@ func TestSentOnce(t *testing.T) {
 }
 
 func TestWhereThereIsNoSentFolder(t *testing.T) {
-	s := startServers(t, imap.CapSet{imap.CapIMAP4rev1: {}})
-	if err := s.user.Delete("Sent"); err != nil {
+	s := mailtest.Start(t, imap.CapSet{imap.CapIMAP4rev1: {}})
+	if err := s.Mailboxes.Delete("Sent"); err != nil {
 		t.Fatal(err)
 	}
 	for name, change := range map[string]func(*integrations.Mail, *Options){
@@ -309,7 +311,7 @@ func TestWhereThereIsNoSentFolder(t *testing.T) {
 		"no IMAP":   func(c *integrations.Mail, _ *Options) { c.IMAP = "" },
 		"IMAP away": func(c *integrations.Mail, _ *Options) { c.IMAP = "imaps://127.0.0.1:1" },
 	} {
-		if sent, err := s.open(t, change).Send(context.Background(), Draft{To: []string{"a@example.org"}}); err != nil || sent.SavedTo != "" {
+		if sent, err := open(t, s, change).Send(context.Background(), Draft{To: []string{"a@example.org"}}); err != nil || sent.SavedTo != "" {
 			t.Errorf("%s: Send() = %+v, %v, want it sent and not saved", name, sent, err)
 		}
 	}
