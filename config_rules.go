@@ -30,6 +30,7 @@ func (l *loader) checkRules() {
 	l.checkCookie(site)
 	l.checkHeaders()
 	l.checkJWT()
+	l.checkProvision()
 	l.checkRoutes(site)
 	l.checkIntegrations()
 	l.checkClients()

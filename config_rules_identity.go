@@ -53,12 +53,27 @@ func (l *loader) checkJWT() {
 		l.readableAt("identity.jwt.keys_file", j.Keys)
 	}
 	for claim := range j.Claims {
-		if slices.Contains([]string{"iss", "aud", "sub", "sid", "iat", "nbf", "exp", "jti", "email", "name", "preferred_username", "groups"}, claim) {
+		if slices.Contains([]string{"iss", "aud", "sub", "sid", "iat", "nbf", "exp", "jti", "email", "name", "preferred_username", "groups", "nextcloud_id"}, claim) {
 			l.breaks(join("identity.jwt.claims", claim), "is set from who is calling and cannot be fixed; take it out")
 		}
 	}
 	if _, fixed := j.Claims["role"]; fixed && (len(j.Roles) > 0 || j.Role != "") {
 		l.breaks("identity.jwt.claims.role", "is set by identity.jwt.roles and default_role, too; keep one way")
+	}
+}
+
+// checkProvision wants a URL that can be asked, and a key to be known by.
+func (l *loader) checkProvision() {
+	p := l.cfg.Identity.Provision
+	if p.URL == "" {
+		return
+	}
+	l.urlAt("identity.provision.url", p.URL, "http", "https")
+	if l.cfg.Identity.JWT.Algorithm == "none" {
+		l.breaks("identity.provision.url", "needs a JWT to be signed with, and identity.jwt.algorithm is none; choose ES256")
+	}
+	if p.Timeout < 100*time.Millisecond || p.Timeout > 30*time.Second {
+		l.breaks("identity.provision.timeout", "is %s; write from 100ms to 30s", brief(p.Timeout))
 	}
 }
 

@@ -33,7 +33,8 @@ type house struct {
 	nextcloud *http.Client
 	granted   *integrations.Connections // nil: nothing uses what people could grant
 	audit     *audit.Log
-	mirror    *session.Sealer // nil: keys are this process's own, and no doctor has them
+	provision *upstream.Provisioner // nil: the application is told of nobody
+	mirror    *session.Sealer       // nil: keys are this process's own, and no doctor has them
 	server    *proxy.Server
 
 	checks     []proxy.Check
@@ -66,8 +67,12 @@ func build(cfg *Config, log *slog.Logger, sys system) (*house, error) {
 	if err != nil {
 		return nil, err
 	}
+	if h.keys, err = upstream.OpenKeys(cfg.Identity.JWT, time.Now, log); err != nil {
+		return nil, err
+	}
+	h.provision = upstream.NewProvisioner(cfg.Identity, cfg.Server.PublicURL, h.keys, time.Now, log, h.registry)
 	h.sessions = session.New(cfg.Session, session.Options{
-		Store: store, Cookies: cookies, Codec: codec, Renewer: h.signIn, Log: log, Registry: h.registry, Ended: h.ended, GiveBack: h.giveBack,
+		Store: store, Cookies: cookies, Codec: codec, Renewer: h.provision.Renewing(h.signIn), Log: log, Registry: h.registry, Ended: h.ended, GiveBack: h.giveBack,
 	})
 	if err := h.openConnections(store, codec, public.Host); err != nil {
 		return nil, err
@@ -129,10 +134,6 @@ func (h *house) buildSignIn(public *url.URL, cookies *session.Cookies, codec *se
 }
 
 func (h *house) buildServer(cookies *session.Cookies) error {
-	var err error
-	if h.keys, err = upstream.OpenKeys(h.cfg.Identity.JWT, time.Now, h.log); err != nil {
-		return err
-	}
 	p, err := pages.New()
 	if err != nil {
 		return err
@@ -144,7 +145,7 @@ func (h *house) buildServer(cookies *session.Cookies) error {
 		Clients: h.cfg.Clients, People: h.signIn, Tokens: h.signIn,
 		Sessions: h.sessions, Cookies: cookies, SignIn: h.signIn,
 		Keys: h.keys, Asserter: upstream.NewAsserter(h.cfg.Identity, h.cfg.Server.PublicURL, h.keys, time.Now),
-		Audit: h.audit, Pages: p, Mirror: h.mirror, NextcloudURL: h.cfg.Nextcloud.URL, Version: v, Log: h.log, Registry: h.registry,
+		Audit: h.audit, Pages: p, Provisioner: h.provision, Mirror: h.mirror, NextcloudURL: h.cfg.Nextcloud.URL, Version: v, Log: h.log, Registry: h.registry,
 	})
 	return err
 }

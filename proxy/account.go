@@ -26,6 +26,7 @@ func (s *Server) account(x *exchange, who *session.Identity) error {
 func (s *Server) me(x *exchange, who *session.Identity) error {
 	out := struct {
 		Subject  string     `json:"sub"`
+		AppID    string     `json:"app_id,omitempty"`
 		Username string     `json:"preferred_username"`
 		Name     string     `json:"name,omitempty"`
 		Email    string     `json:"email,omitempty"`
@@ -34,7 +35,7 @@ func (s *Server) me(x *exchange, who *session.Identity) error {
 		AuthTime *time.Time `json:"auth_time,omitempty"`
 		Ends     *time.Time `json:"session_ends,omitempty"`
 		IdleEnds *time.Time `json:"session_idle_ends,omitempty"`
-	}{Subject: who.Subject, Username: who.Username, Name: who.Name, Email: who.Email, Groups: who.Groups, Session: who.SessionID}
+	}{Subject: who.Subject, AppID: who.AppID, Username: who.Username, Name: who.Name, Email: who.Email, Groups: who.Groups, Session: who.SessionID}
 	if out.Groups == nil {
 		out.Groups = []string{}
 	}

@@ -39,13 +39,14 @@ type Options struct {
 	Routes   []Route
 	Identity upstream.Config
 
-	Sessions *session.Manager
-	Cookies  *session.Cookies
-	SignIn   *signin.RelyingParty
-	Keys     *upstream.Ring
-	Asserter *upstream.Asserter
-	Audit    *audit.Log
-	Pages    *pages.Pages
+	Sessions    *session.Manager
+	Cookies     *session.Cookies
+	SignIn      *signin.RelyingParty
+	Keys        *upstream.Ring
+	Asserter    *upstream.Asserter
+	Audit       *audit.Log
+	Provisioner *upstream.Provisioner // nil: the application is told of nobody before they come
+	Pages       *pages.Pages
 
 	Integrations integrations.Config       // those with a mount are served
 	Nextcloud    *http.Client              // what they are reached with; nil: they are not

@@ -46,6 +46,7 @@ const (
 	reasonCredentials = "credentials_refused"
 	reasonBroken      = "sessions_unavailable"
 	reasonProvider    = "provider_unavailable"
+	reasonProvision   = "provision_failed"
 	reasonSignIn      = "sign_in_failed"
 	reasonOrigin      = "foreign_origin"
 	reasonHost        = "unknown_host"
@@ -219,6 +220,7 @@ var reasonText = map[string]string{
 	reasonCredentials: "The credentials offered are not good.",
 	reasonBroken:      "Sessions cannot be checked at the moment. Nobody was signed out.",
 	reasonProvider:    "Nextcloud does not answer at the moment.",
+	reasonProvision:   "The application does not answer when asked for your account.",
 	reasonSignIn:      "The sign-in was not completed.",
 	reasonOrigin:      "This was asked for by a page of another site.",
 	reasonHost:        "This server does not answer to that host name.",

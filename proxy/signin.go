@@ -11,6 +11,7 @@ import (
 
 	"anteroom/proxy/audit"
 	"anteroom/proxy/pages"
+	"anteroom/proxy/upstream"
 	"anteroom/session"
 	"anteroom/session/signin"
 )
@@ -51,6 +52,9 @@ func (s *Server) callback(x *exchange, who *session.Identity) error {
 		}
 		return s.signInRefusal(x, err)
 	}
+	if err := s.provision(x, &result); err != nil {
+		return err
+	}
 	begun, err := s.o.Sessions.Begin(x, x.r, result.Grant, x.origin.client)
 	if err != nil {
 		return s.beginRefusal(err)
@@ -58,6 +62,38 @@ func (s *Server) callback(x *exchange, who *session.Identity) error {
 	x.who = begun.Who()
 	s.audit(x, audit.Event{Kind: audit.SignIn, Status: http.StatusOK}.By(x.who))
 	return s.goOn(x, result.ReturnTo)
+}
+
+// provision tells the application who is about to come, and learns by which id
+// it knows them. A person whom it does not want, or without whom it could not be
+// told and has to be, does not come in; what the provider gave is given back.
+func (s *Server) provision(x *exchange, result *signin.Result) error {
+	if s.o.Provisioner == nil {
+		return nil
+	}
+	who := &result.Grant.Identity
+	who.AuthTime = s.o.Now()
+	err := s.o.Provisioner.Tell(x.r.Context(), who)
+	e := audit.Event{Kind: audit.Provisioned, Status: http.StatusOK}.By(who)
+	refused := errors.Is(err, upstream.ErrProvisionRefused)
+	if err != nil {
+		e.Status, e.Reason = http.StatusServiceUnavailable, string(reasonProvision)
+	}
+	if refused {
+		e.Status, e.Reason = http.StatusForbidden, string(reasonNotAllowed)
+	}
+	s.audit(x, e)
+	switch {
+	case err == nil, !refused && !s.o.Provisioner.Required():
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), signOutTimeout)
+	defer cancel()
+	s.o.SignIn.SignOut(ctx, result.Grant.Tokens, "")
+	if refused {
+		return &refusal{status: http.StatusForbidden, reason: reasonNotAllowed, cause: err, style: refuseByPage, page: pages.NotAllowed{Identity: who, Switch: switchURL}}
+	}
+	return &refusal{status: http.StatusServiceUnavailable, reason: reasonProvision, cause: err, style: refuseByPage, page: pages.Unavailable{What: "provision", RetryAfter: retryAfter}}
 }
 
 // goOn sends a browser to a place on this site, or on one it shares sign-in

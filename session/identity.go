@@ -31,6 +31,12 @@ type Identity struct {
 	Method   Method    `json:"method"`             // how they signed in
 	AuthTime time.Time `json:"auth_time"`          // when they signed in here
 
+	// AppID is the application's own id for the person, where it was asked (the
+	// JWT's sub); "" where it was not.
+	AppID string `json:"app_id,omitempty"`
+	// AppTold stands for what the application was told of the person last.
+	AppTold string `json:"app_told,omitempty"`
+
 	// SessionID is the public id of the session (the JWT's sid), never the
 	// cookie's secret. Empty for a caller without a session.
 	SessionID string `json:"sid,omitempty"`

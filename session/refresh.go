@@ -354,6 +354,9 @@ func (m *Manager) adopt(l *live, before *Session, g Grant, err error, owner stri
 	if g.Identity.Subject != before.Identity.Subject {
 		g.Identity = before.Identity // who someone is never changes within a session
 	}
+	if g.Identity.AppID == "" {
+		g.Identity.AppID, g.Identity.AppTold = before.Identity.AppID, before.Identity.AppTold
+	}
 	now := m.o.Now()
 	next := &Session{record: before.record, live: l}
 	next.Version++

@@ -24,6 +24,7 @@ const (
 	SignIn         Kind = "sign_in"         // somebody signed in
 	SignInFailed   Kind = "sign_in_fail"    // a sign-in came back and was not accepted
 	SignOut        Kind = "sign_out"        // somebody signed out
+	Provisioned    Kind = "provision"       // the application was told of somebody who signs in
 	SessionEnded   Kind = "session_ended"   // a session ended by itself
 	Refused        Kind = "refused"         // a request was refused
 	Connected      Kind = "connect"         // somebody let us act for them at Nextcloud

@@ -76,7 +76,7 @@ type Forbidden struct {
 // Unavailable says that something does not answer at the moment, and that
 // nobody was signed out over it.
 type Unavailable struct {
-	What       string        // "nextcloud", "store", "connection" or "application"
+	What       string        // "nextcloud", "store", "connection", "provision" or "application"
 	RetryAfter time.Duration // zero: not known
 }
 
@@ -117,7 +117,7 @@ func (FrameSignIn) topic() string { return "frame_sign_in" }
 
 func (u Unavailable) topic() string {
 	switch u.What {
-	case "nextcloud", "store", "connection":
+	case "nextcloud", "store", "connection", "provision":
 		return "unavailable." + u.What
 	}
 	return "unavailable.application"

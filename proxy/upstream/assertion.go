@@ -100,7 +100,7 @@ func (a *Asserter) assert(who *session.Identity, audience string) (*assertion, e
 
 // same reports whether two identities are told to an application alike.
 func same(a, b *session.Identity) bool {
-	return a == b || a.Subject == b.Subject && a.SessionID == b.SessionID && a.Username == b.Username &&
+	return a == b || a.Subject == b.Subject && a.AppID == b.AppID && a.SessionID == b.SessionID && a.Username == b.Username &&
 		a.Email == b.Email && a.Name == b.Name && slices.Equal(a.Groups, b.Groups)
 }
 

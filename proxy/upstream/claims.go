@@ -18,6 +18,10 @@ func (a *Asserter) claims(who *session.Identity, audience string, now, expires t
 		c[name] = v
 	}
 	c["iss"], c["sub"], c["jti"] = a.issuer, who.Subject, newID()
+	delete(c, NextcloudID)
+	if who.AppID != "" { // by which the application knows them
+		c["sub"], c[NextcloudID] = who.AppID, who.Subject
+	}
 	c["iat"], c["nbf"], c["exp"] = now.Unix(), now.Unix(), expires.Unix()
 	c["groups"] = append([]string{}, who.Groups...)
 	if audience == "none" {
@@ -33,6 +37,10 @@ func (a *Asserter) claims(who *session.Identity, audience string, now, expires t
 	}
 	return c
 }
+
+// NextcloudID is the claim that has Nextcloud's id where sub is the
+// application's own.
+const NextcloudID = "nextcloud_id"
 
 // setOrDrop sets a claim, and leaves it out where nothing is known.
 func setOrDrop(c map[string]any, name, value string) {

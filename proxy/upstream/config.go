@@ -8,9 +8,10 @@ import (
 
 // Config is the section "identity": what the application learns about a caller.
 type Config struct {
-	Headers HeaderConfig `yaml:"headers"`
-	JWT     JWTConfig    `yaml:"jwt"`
-	Strip   []string     `yaml:"strip" default:"Remote-User,Remote-Name,Remote-Email,Remote-Groups,X-Remote-User,X-Remote-Group,X-Auth-Request-User,X-Auth-Request-Email,X-Auth-Request-Groups,X-Auth-Request-Preferred-Username,X-WebAuth-User" doc:"further header names a client may never set towards the application"`
+	Headers   HeaderConfig    `yaml:"headers"`
+	JWT       JWTConfig       `yaml:"jwt"`
+	Provision ProvisionConfig `yaml:"provision"`
+	Strip     []string        `yaml:"strip" default:"Remote-User,Remote-Name,Remote-Email,Remote-Groups,X-Remote-User,X-Remote-Group,X-Auth-Request-User,X-Auth-Request-Email,X-Auth-Request-Groups,X-Auth-Request-Preferred-Username,X-WebAuth-User" doc:"further header names a client may never set towards the application"`
 }
 
 // HeaderConfig is the section "identity.headers": which header carries what.

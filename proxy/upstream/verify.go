@@ -50,6 +50,7 @@ type readBack struct {
 	Username string    `json:"preferred_username"`
 	Name     string    `json:"name"`
 	Email    string    `json:"email"`
+	Known    string    `json:"nextcloud_id"` // where Subject is the application's own id
 }
 
 // audiences reads aud, which is one text or a list (RFC 7519 §4.1.3).
@@ -94,7 +95,11 @@ func (a *Asserter) Verify(token string, accepted []string) (session.Identity, er
 	case !slices.ContainsFunc(v.Audience, func(s string) bool { return slices.Contains(accepted, s) }):
 		return session.Identity{}, fmt.Errorf("%w: it is for another audience", ErrToken)
 	}
-	return session.Identity{Subject: v.Subject, Username: v.Username, Name: v.Name, Email: v.Email, Groups: v.Groups,
+	appID := ""
+	if v.Known != "" {
+		v.Subject, appID = v.Known, v.Subject
+	}
+	return session.Identity{Subject: v.Subject, AppID: appID, Username: v.Username, Name: v.Name, Email: v.Email, Groups: v.Groups,
 		Method: session.ByAssertion, SessionID: v.Session}, nil
 }
 
