@@ -100,7 +100,7 @@ func (s *server) secure(ctx context.Context, raw net.Conn) (*guard, error) {
 	}
 	secured := tls.Client(raw, s.tls)
 	if err := secured.HandshakeContext(ctx); err != nil {
-		return nil, fmt.Errorf("securing the connection: %w", err)
+		return nil, fmt.Errorf("securing the connection: %w", handshake{err})
 	}
 	return &guard{Conn: secured, greeting: greeting}, nil
 }

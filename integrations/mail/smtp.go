@@ -93,7 +93,7 @@ func (s *server) client(ctx context.Context, raw net.Conn) (*smtp.Client, error)
 	if !s.startTLS {
 		secured := tls.Client(bounded, s.tls)
 		if err := secured.HandshakeContext(ctx); err != nil {
-			return nil, fmt.Errorf("securing the connection: %w", err)
+			return nil, fmt.Errorf("securing the connection: %w", handshake{err})
 		}
 		return smtp.NewClient(secured), nil
 	}

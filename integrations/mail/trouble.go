@@ -5,8 +5,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -54,7 +56,17 @@ func isProblem(err error) bool {
 	return ok
 }
 
+// handshake is a failure to have TLS on a connection.
+type handshake struct{ error }
+
+func (h handshake) Unwrap() error { return h.error }
+
 func isTLS(err error) bool {
+	var shake handshake
+	var slow net.Error
+	if errors.As(err, &shake) && !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) && (!errors.As(err, &slow) || !slow.Timeout()) {
+		return true
+	}
 	var cert *tls.CertificateVerificationError
 	var record tls.RecordHeaderError
 	var alert tls.AlertError

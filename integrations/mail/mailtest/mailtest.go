@@ -127,12 +127,17 @@ func (s *Servers) startSMTP(t testing.TB) {
 		t.Fatal(err)
 	}
 	s.SMTP = l.Addr().String()
-	server := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &submission{s: s}, nil }))
+	server := smtp.NewServer(s.Backend())
 	server.ErrorLog = log.New(io.Discard, "", 0)
 	server.AllowInsecureAuth = true
 	server.MaxLineLength = 4000
 	go server.Serve(l)
 	t.Cleanup(func() { server.Close() })
+}
+
+// Backend is what the SMTP server does, for another one.
+func (s *Servers) Backend() smtp.Backend {
+	return smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &submission{s: s}, nil })
 }
 
 // submission is a session at the SMTP server.
