@@ -42,7 +42,8 @@ func TestEnvironment(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c := mustLoad(t, smallest().with(env{tt.name: tt.value}), "")
+			account := env{"NEXTCLOUD_EMAIL_USERNAME": "va@example.com", "NEXTCLOUD_EMAIL_PASSWORD": "x"} // which mail needs
+			c := mustLoad(t, smallest().with(account).with(env{tt.name: tt.value}), "")
 			if diff := cmp.Diff(tt.want, tt.got(c)); diff != "" {
 				t.Errorf("%s=%s (-want +got):\n%s", tt.name, tt.value, diff)
 			}
