@@ -95,6 +95,11 @@ func examined(cfg *Config) (all []doctor.Probe, done func(), err error) {
 	p := &doctor.Patient{Nextcloud: cfg.Nextcloud, Integrations: cfg.Integrations, Client: client, Key: keyAndVariable, Now: time.Now}
 	probes := append(p.Server(), p.SignIn(rp)...)
 	probes = append(probes, p.Services()...)
+	post, err := p.Mail()
+	if err != nil {
+		return nil, nil, err
+	}
+	probes = append(probes, post...)
 	probes = append(probes, storeProbes(cfg)...)
 	probes = append(probes, applicationProbes(cfg)...)
 	front := &frontProxy{cfg: cfg, public: public, store: cfg.Session.Store}

@@ -24,6 +24,7 @@ import (
 
 	"anteroom/demo"
 	"anteroom/integrations/doctor"
+	"anteroom/integrations/mail/mailtest"
 	"anteroom/test/redistest"
 )
 
@@ -32,6 +33,7 @@ import (
 type clinic struct {
 	*testing.T
 	cloud *demo.Nextcloud
+	post  *mailtest.Servers
 	env   map[string]string
 	faulty
 }
@@ -67,6 +69,7 @@ func openClinic(t *testing.T, o demo.Options) *clinic {
 	app := c.listen(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	site := "http://" + freeAddr(t)
 	redis := redistest.Start(t, redistest.Options{})
+	c.post = mailtest.Start(t, mailtest.Rich)
 	c.cloud.AddRedirectURI(demo.DefaultClientID, site+"/auth/callback")
 	user, secret := c.appPassword(cloud)
 	c.env = map[string]string{
@@ -75,6 +78,8 @@ func openClinic(t *testing.T, o demo.Options) *clinic {
 		"NEXTCLOUD_WEBDAV_USERNAME": user, "NEXTCLOUD_WEBDAV_PASSWORD": secret,
 		"NEXTCLOUD_CALDAV_USERNAME": user, "NEXTCLOUD_CALDAV_PASSWORD": secret,
 		"NEXTCLOUD_CARDDAV_USERNAME": user, "NEXTCLOUD_CARDDAV_PASSWORD": secret,
+		"NEXTCLOUD_IMAP_URL": "imaps://" + c.post.Addr, "NEXTCLOUD_SMTP_URL": "smtps://" + c.post.SMTP, "ANTEROOM_INTEGRATIONS_MAIL_CA_FILE": c.post.File,
+		"NEXTCLOUD_EMAIL_USERNAME": mailtest.User, "NEXTCLOUD_EMAIL_PASSWORD": mailtest.Password,
 		"NEXTCLOUD_ADMIN_USER": "admin", "NEXTCLOUD_ADMIN_PASSWORD": "admin_dev_password",
 		"ANTEROOM_SESSION_STORE": "redis", "ANTEROOM_SESSION_REDIS_URL": "redis://" + redis.Addr,
 		"ANTEROOM_SESSION_KEYS":  "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
@@ -234,6 +239,17 @@ func TestDoctorFindsWhatIsBroken(t *testing.T) {
 		{"address books", oidc20, set("NEXTCLOUD_CARDDAV_PASSWORD", "wrong"), "CardDAV", doctor.Failed, "NEXTCLOUD_CARDDAV_PASSWORD"},
 		{"user password", oidc20, set("NEXTCLOUD_WEBDAV_PASSWORD", demo.DefaultPassword), "app password for WebDAV", doctor.Warning, "NEXTCLOUD_WEBDAV_PASSWORD"},
 		{"directory", oidc20, set("NEXTCLOUD_ADMIN_USER", "nurse", "NEXTCLOUD_ADMIN_PASSWORD", "nurse123"), "directory", doctor.Failed, "NEXTCLOUD_ADMIN_USER"},
+		{"IMAP address", oidc20, set("NEXTCLOUD_IMAP_URL", "imaps://"+freeAddr(t)), "IMAP", doctor.Failed, "NEXTCLOUD_IMAP_URL"},
+		{"IMAP without TLS", oidc20, func(c *clinic) {
+			c.env["NEXTCLOUD_IMAP_URL"] = strings.Replace(c.env["NEXTCLOUD_BASE_URL"], "http:", "imap:", 1)
+		}, "IMAP", doctor.Failed, "NEXTCLOUD_IMAP_URL"},
+		{"mail certificate", oidc20, func(c *clinic) {
+			c.env["ANTEROOM_INTEGRATIONS_MAIL_CA_FILE"] = pinned
+			c.env["NEXTCLOUD_SMTP_URL"] = ""
+		}, "IMAP", doctor.Failed, "integrations.mail.ca_file"},
+		{"mail password", oidc20, set("NEXTCLOUD_EMAIL_PASSWORD", "wrong", "NEXTCLOUD_SMTP_URL", ""), "IMAP", doctor.Failed, "NEXTCLOUD_EMAIL_PASSWORD"},
+		{"SMTP password", oidc20, set("NEXTCLOUD_EMAIL_PASSWORD", "wrong", "NEXTCLOUD_IMAP_URL", ""), "SMTP", doctor.Failed, "NEXTCLOUD_EMAIL_PASSWORD"},
+		{"SMTP address", oidc20, set("NEXTCLOUD_SMTP_URL", "smtps://"+freeAddr(t)), "SMTP", doctor.Failed, "NEXTCLOUD_SMTP_URL"},
 		{"Redis", oidc20, set("ANTEROOM_SESSION_REDIS_URL", "redis://"+freeAddr(t)), "Redis", doctor.Failed, "session.redis.url"},
 		{"eviction", oidc20, func(c *clinic) {
 			s := redistest.Start(c.T, redistest.Options{Args: []string{"--maxmemory", "10mb", "--maxmemory-policy", "allkeys-lru"}})

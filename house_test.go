@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -143,12 +144,20 @@ func (w *town) await(what string, holds func() bool) {
 	}
 }
 
+// nextPort goes round the ports that freeAddr gives out, from a random one: tests
+// that run beside each other never get the same.
+var nextPort = func() *atomic.Uint32 {
+	n := new(atomic.Uint32)
+	n.Store(rand.Uint32N(12000))
+	return n
+}()
+
 // freeAddr finds a port that nobody listens on, below the range that outgoing
 // connections are given theirs from.
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	for range 100 {
-		addr := "127.0.0.1:" + strconv.Itoa(20000+rand.IntN(12000))
+		addr := "127.0.0.1:" + strconv.Itoa(20000+int(nextPort.Add(1)%12000))
 		if l, err := net.Listen("tcp", addr); err == nil {
 			l.Close()
 			return addr

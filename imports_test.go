@@ -25,7 +25,7 @@ var mayImport = map[string][]string{
 	"integrations/collections": {"integrations", "integrations/multistatus"}, "integrations/contentline": {},
 	"integrations/contacts":  {"integrations", "integrations/multistatus", "integrations/collections", "integrations/contentline"},
 	"integrations/calendars": {"integrations", "integrations/multistatus", "integrations/collections", "integrations/contentline"},
-	"integrations/doctor":    {"session", "session/signin", "integrations", "integrations/calendars", "integrations/collections", "integrations/contacts", "integrations/people"},
+	"integrations/doctor":    {"session", "session/signin", "integrations", "integrations/calendars", "integrations/collections", "integrations/contacts", "integrations/mail", "integrations/people"},
 	"integrations/people":    {"integrations"},
 	"integrations/mail":      {"session", "integrations"},
 	"integrations/api":       {"session", "integrations", "integrations/files", "integrations/calendars", "integrations/collections", "integrations/contacts", "integrations/mail", "integrations/people"},
