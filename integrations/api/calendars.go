@@ -288,8 +288,14 @@ type changesIn struct {
 
 // changes are what changed.
 type changes struct {
-	Items  []collections.Change `json:"items"`
-	Cursor string               `json:"cursor" doc:"for the next time"`
+	Items []collections.Change `json:"items"`
+	changed
+}
+
+// changed is what is said of changes as a whole.
+type changed struct {
+	Complete bool   `json:"complete" doc:"items are all there are now: what is known from before and is not among them is gone"`
+	Cursor   string `json:"cursor" doc:"for the next time"`
 }
 
 func (x *exchange) eventChanges(in *changesIn) error {
@@ -298,9 +304,9 @@ func (x *exchange) eventChanges(in *changesIn) error {
 		return err
 	}
 	out := x.listing()
-	cursor, err := c.Changes(x.ctx(), k, in.Cursor, func(e *collections.Change) error { return out.add(e) })
+	cursor, complete, err := c.Changes(x.ctx(), k, in.Cursor, func(e *collections.Change) error { return out.add(e) })
 	if err != nil {
 		return err
 	}
-	return out.end(next{cursor})
+	return out.end(changed{complete, cursor})
 }

@@ -188,9 +188,9 @@ func (x *exchange) contactChanges(in *changesInBook) error {
 		return err
 	}
 	out := x.listing()
-	cursor, err := c.Changes(x.ctx(), b, in.Cursor, func(e *collections.Change) error { return out.add(e) })
+	cursor, complete, err := c.Changes(x.ctx(), b, in.Cursor, func(e *collections.Change) error { return out.add(e) })
 	if err != nil {
 		return err
 	}
-	return out.end(next{cursor})
+	return out.end(changed{complete, cursor})
 }

@@ -228,6 +228,6 @@ func (o *object) event(z *zone) (Event, error) {
 }
 
 // Changes are the events of a calendar that changed since a cursor.
-func (c *Calendars) Changes(ctx context.Context, k Calendar, cursor string, each func(*collections.Change) error) (next string, err error) {
+func (c *Calendars) Changes(ctx context.Context, k Calendar, cursor string, each func(*collections.Change) error) (next string, complete bool, err error) {
 	return c.o.Changes(ctx, k.place, cursor, each)
 }

@@ -8,13 +8,16 @@ package collections
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/emersion/go-webdav"
@@ -228,32 +231,104 @@ type Change struct {
 	Deleted bool   `json:"deleted,omitempty"`
 }
 
-// Changes are the resources of a collection that changed since a cursor, or,
-// without one, all there are, and the next cursor (RFC 6578).
-func (s *Service) Changes(ctx context.Context, place, cursor string, each func(*Change) error) (next string, err error) {
+// Changes are the resources of a collection that changed since a cursor (RFC
+// 6578), and the next cursor. complete says that they are all there are now:
+// without a cursor, or where the server knows no changes and something did.
+func (s *Service) Changes(ctx context.Context, place, cursor string, each func(*Change) error) (next string, complete bool, err error) {
+	before, listed := strings.CutPrefix(cursor, listCursor)
+	if listed {
+		return s.listed(ctx, place, before, each)
+	}
+	next, err = s.synced(ctx, place, cursor, each)
+	p, ok := integrations.ProblemOf(err)
+	switch {
+	case !ok || p.Reason == integrations.ReasonCursor:
+		return next, cursor == "", err
+	case cursor != "" && p.Reason == integrations.ReasonInvalid:
+		return "", false, expired()
+	case cursor != "" && noReport(p): // of another server than this is now
+		return "", false, expired()
+	case noReport(p):
+		return s.listed(ctx, place, "", each)
+	}
+	return "", false, err
+}
+
+func expired() error {
+	return &integrations.Problem{Status: http.StatusGone, Reason: integrations.ReasonCursor, Field: "cursor", Text: "The server no longer knows that cursor: begin again without one."}
+}
+
+// noReport reports whether a server may have refused a REPORT because it does
+// not know it (RFC 3253 §3.6).
+func noReport(p *integrations.Problem) bool {
+	return p.Reason == integrations.ReasonForbidden || p.Reason == integrations.ReasonConflict || p.Reason == integrations.ReasonMediaType ||
+		p.Reason == integrations.ReasonInvalid || p.Reason == integrations.ReasonAnswer
+}
+
+// synced asks by a token of the server's.
+func (s *Service) synced(ctx context.Context, place, token string, each func(*Change) error) (next string, err error) {
 	var b strings.Builder
 	b.WriteString(`<?xml version="1.0"?><d:sync-collection xmlns:d="DAV:"><d:sync-token>`)
-	_ = xml.EscapeText(&b, []byte(cursor))
+	_ = xml.EscapeText(&b, []byte(token))
 	b.WriteString(`</d:sync-token><d:sync-level>1</d:sync-level><d:prop><d:getetag/></d:prop></d:sync-collection>`)
-	type prop struct {
-		ETag string `xml:"DAV: getetag"`
-	}
-	next, err = multistatus.Ask(ctx, s.HTTP, multistatus.Request{Method: "REPORT", URL: s.At(place), Body: b.String(), What: "collection"},
-		func(r *multistatus.Response[prop]) error {
-			at, ok := s.Place(r.Href)
-			id, isID := ID(r.Href)
-			if !ok || !isID || at == place {
-				return nil
-			}
-			return each(&Change{ID: id, ETag: r.Found().ETag, Deleted: r.Gone()})
-		})
-	if p, ok := integrations.ProblemOf(err); ok && cursor != "" && p.Reason == integrations.ReasonInvalid {
-		return "", &integrations.Problem{Status: http.StatusGone, Reason: integrations.ReasonCursor, Field: "cursor", Text: "The server no longer knows that cursor: begin again without one."}
-	}
+	next, err = s.etags(ctx, multistatus.Request{Method: "REPORT", URL: s.At(place), Body: b.String(), What: "collection"}, place, each)
 	if err == nil && next == "" {
 		err = integrations.Unusable(s.Name, errors.New("it gives no sync-token"))
 	}
 	return next, err
+}
+
+// listCursor begins the cursors of servers that know no changes; what follows
+// stands for all that there was.
+const listCursor = "list:"
+
+// maxListed is how many resources of such a server are looked at.
+const maxListed = 100_000
+
+// listed lists all there are, if they are other than before.
+func (s *Service) listed(ctx context.Context, place, before string, each func(*Change) error) (next string, complete bool, err error) {
+	var all []Change
+	_, err = s.etags(ctx, multistatus.Request{Method: "PROPFIND", URL: s.At(place), Depth: "1", What: "collection",
+		Body: `<?xml version="1.0"?><d:propfind xmlns:d="DAV:"><d:prop><d:getetag/></d:prop></d:propfind>`}, place, func(c *Change) error {
+		if len(all) == maxListed {
+			return integrations.Unusable(s.Name, errors.New("it has more than can be compared"))
+		}
+		all = append(all, *c)
+		return nil
+	})
+	if err != nil {
+		return "", false, err
+	}
+	slices.SortFunc(all, func(a, b Change) int { return strings.Compare(a.ID, b.ID) })
+	h := sha256.New()
+	for _, c := range all {
+		fmt.Fprintf(h, "%q %q\n", c.ID, c.ETag)
+	}
+	now := hex.EncodeToString(h.Sum(nil))
+	if now == before {
+		return listCursor + now, false, nil
+	}
+	for i := range all {
+		if err := each(&all[i]); err != nil {
+			return "", false, err
+		}
+	}
+	return listCursor + now, true, nil
+}
+
+// etags reads a multistatus of resources.
+func (s *Service) etags(ctx context.Context, q multistatus.Request, place string, each func(*Change) error) (token string, err error) {
+	type prop struct {
+		ETag string `xml:"DAV: getetag"`
+	}
+	return multistatus.Ask(ctx, s.HTTP, q, func(r *multistatus.Response[prop]) error {
+		at, ok := s.Place(r.Href)
+		id, isID := ID(r.Href)
+		if !ok || !isID || at == place {
+			return nil
+		}
+		return each(&Change{ID: id, ETag: r.Found().ETag, Deleted: r.Gone()})
+	})
 }
 
 // Named picks the collection with an id, or, if there is none, with the name

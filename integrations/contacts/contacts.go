@@ -252,6 +252,6 @@ func (c *Contacts) Delete(ctx context.Context, b Book, id, ifMatch string) error
 }
 
 // Changes are the contacts of an address book that changed since a cursor.
-func (c *Contacts) Changes(ctx context.Context, b Book, cursor string, each func(*collections.Change) error) (next string, err error) {
+func (c *Contacts) Changes(ctx context.Context, b Book, cursor string, each func(*collections.Change) error) (next string, complete bool, err error) {
 	return c.o.Changes(ctx, b.place, cursor, each)
 }

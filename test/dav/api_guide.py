@@ -1,0 +1,72 @@
+"""The guide's integrations by the JSON API, with a client's secret and requests:
+who it is, files, an event, mail. Says what it saw as JSON.
+
+    api_guide.py CALENDAR   (settings come from the environment)
+"""
+import json
+import os
+import sys
+import time
+from datetime import datetime
+
+import requests
+
+at = os.environ["API"]
+va = requests.Session()
+va.auth = (os.environ["CLIENT"], os.environ["SECRET"])
+
+
+def list_files(path="/"):
+    r = va.get(f"{at}/files", params={"path": path})
+    r.raise_for_status()
+    return r.json()["items"]
+
+
+def download(path):
+    r = va.get(f"{at}/files/content", params={"path": path})
+    r.raise_for_status()
+    return r.content
+
+
+def upload(path, content):
+    va.put(f"{at}/files/content", params={"path": path}, data=content).raise_for_status()
+
+
+def create_event(calendar_name, title, start, end, description, zone="Europe/Berlin"):
+    r = va.post(f"{at}/calendars/{calendar_name}/events", json={
+        "title": title, "start": start.isoformat(), "end": end.isoformat(),
+        "description": description, "time_zone": zone})
+    r.raise_for_status()
+    return r.json()["id"]
+
+
+def fetch_recent_emails(limit=10):
+    r = va.get(f"{at}/mail/messages", params={"limit": limit})
+    r.raise_for_status()
+    return r.json()["items"]
+
+
+def send_email(to, subject, body):
+    va.post(f"{at}/mail/messages", json={"to": [to], "subject": subject, "text": body}).raise_for_status()
+
+
+seen = {"me": va.get(f"{at}/people/me").json()["username"]}
+folder = os.environ.get("FOLDER", "")
+content = "Befund für Zimmer 7: ✓\n".encode() * 5000
+upload(f"{folder}/note ü 100%.txt", content)
+upload(f"{folder}/unknown length.txt", (content[i:i + 1000] for i in range(0, len(content), 1000)))
+seen["files"] = sorted(f["name"] for f in list_files(folder or "/") if not f["folder"])
+seen["same"] = [download(f"{folder}/{name}") == content for name in ("note ü 100%.txt", "unknown length.txt")]
+create_event(sys.argv[1], "Besprechung", datetime(2026, 3, 29, 9), datetime(2026, 3, 29, 10), "mit allen")
+r = va.get(f"{at}/calendars/{sys.argv[1]}/events", params={"from": "2026-03-01T00:00:00Z", "to": "2026-04-01T00:00:00Z"})
+seen["events"] = [(e["title"], e["start"], e["description"]) for e in r.json()["items"]]
+if "MAIL_TO" in os.environ:
+    send_email(os.environ["MAIL_TO"], "Grüße aus dem Dienst", "Zeile 1\nZeile 2 ✓\n")
+    for _ in range(100):
+        mail = fetch_recent_emails()
+        if mail:
+            break
+        time.sleep(0.1)
+    seen["mail"] = [(m["subject"], m["from"][0]["email"]) for m in mail]
+    seen["text"] = va.get(f"{at}/mail/messages/{mail[0]['id']}").json()["text"]
+json.dump(seen, sys.stdout, ensure_ascii=False, sort_keys=True)
