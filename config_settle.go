@@ -98,6 +98,7 @@ func settleIntegrations(i *integrations.Config, nextcloud string) {
 	settleDAV(&i.CalDAV, nextcloud+"/remote.php/dav/calendars", "/calendar")
 	settleDAV(&i.CardDAV, nextcloud+"/remote.php/dav/addressbooks", "/contacts")
 	i.Directory.URL = cmp.Or(settled(i.Directory.URL), nextcloud)
+	i.Mail.AppURL = nextcloud
 	i.Mail.IMAP, i.Mail.SMTP = settled(i.Mail.IMAP), settled(i.Mail.SMTP)
 }
 

@@ -119,6 +119,7 @@ type Mail struct {
 	CAFile    string         `yaml:"ca_file" doc:"PEM file of authorities to trust for the mail servers, instead of the system's"`
 	Nextcloud int            `yaml:"nextcloud_account" doc:"id of an account in Nextcloud's Mail app, to use where imap_url is empty; username and password are Nextcloud's then"`
 	Allow     session.Allow  `yaml:"allow" doc:"who may use it: signed-in, or groups:, users: and clients: lists; unset: configured clients"`
+	AppURL    string         `yaml:"-"` // base URL of the Nextcloud that the Mail app is in
 	ReadOnly  bool           `yaml:"read_only" doc:"nothing may be changed or sent through it"`
 }
 

@@ -39,7 +39,8 @@ type API struct {
 	o        Options
 	ops      []*operation
 	document []byte
-	mailbox  mail.Box // nil: there is none
+	mailbox  *mail.Account // nil: there is none
+	mailApp  *mail.App     // nil: there is none
 	accounts memory
 	requests *prometheus.CounterVec
 }
@@ -67,7 +68,7 @@ func New(o Options) (*API, error) {
 		o.Registry.MustRegister(a.requests)
 	}
 	var err error
-	if a.mailbox, err = openMail(&o); err != nil {
+	if err = a.openMail(); err != nil {
 		return nil, err
 	}
 	for _, family := range a.families() {

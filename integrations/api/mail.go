@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"anteroom/integrations"
 	"anteroom/integrations/mail"
 )
 
@@ -36,8 +37,13 @@ func (a *API) mail() []*operation {
 
 // box is the mail account, used as the service account that it is.
 func (x *exchange) box() mail.Box {
-	x.c.As = x.a.o.Config.Mail.Username
-	return x.a.mailbox
+	m := &x.a.o.Config.Mail
+	x.c.As = m.Username
+	if x.a.mailApp == nil {
+		return x.a.mailbox
+	}
+	x.grant = integrations.Grant{Credential: m.Account(), By: integrations.ByService, Service: "mail", Caller: &x.c.Caller}
+	return x.a.mailApp.Through(x.a.o.Access.Wire(x.a.o.Client, &x.grant))
 }
 
 // inFolder names a folder.
@@ -284,13 +290,12 @@ func (x *exchange) messageChanges(in *messageChangesOf) error {
 }
 
 // openMail opens the mail account of the configuration, if there is one.
-func openMail(o *Options) (mail.Box, error) {
-	if !o.Config.Mail.Said() {
-		return nil, nil
+func (a *API) openMail() (err error) {
+	switch cfg, o := a.o.Config.Mail, (mail.Options{Log: a.o.Log, Now: a.o.Now}); {
+	case cfg.Nextcloud > 0:
+		a.mailApp = mail.OpenApp(cfg, o)
+	case cfg.Said():
+		a.mailbox, err = mail.Open(cfg, o)
 	}
-	a, err := mail.Open(o.Config.Mail, mail.Options{Log: o.Log, Now: o.Now})
-	if err != nil {
-		return nil, err
-	}
-	return a, nil
+	return err
 }

@@ -53,16 +53,18 @@ func (a *Account) Folders(ctx context.Context) (all []Mailbox, err error) {
 		}
 		return nil
 	})
-	slices.SortStableFunc(all, func(x, y Mailbox) int {
-		if (x.Role == "inbox") != (y.Role == "inbox") {
-			if x.Role == "inbox" {
-				return -1
-			}
-			return 1
-		}
-		return strings.Compare(x.Name, y.Name)
-	})
+	slices.SortStableFunc(all, inboxFirst)
 	return all, err
+}
+
+func inboxFirst(x, y Mailbox) int {
+	if (x.Role == "inbox") != (y.Role == "inbox") {
+		if x.Role == "inbox" {
+			return -1
+		}
+		return 1
+	}
+	return strings.Compare(x.Name, y.Name)
 }
 
 func count(n *uint32) *int64 {

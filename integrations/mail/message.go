@@ -87,11 +87,17 @@ func (c *conn) one(at id, o *imap.FetchOptions, most int64) (envelope, error) {
 	return envelope{}, integrations.NotFound("message")
 }
 
+// message is what the header says.
+func (e envelope) message(at id) *Message {
+	return &Message{Summary: e.entry(at), ReplyTo: e.addresses("Reply-To"), InReplyTo: e.ids("In-Reply-To"), References: e.ids("References"),
+		Attachments: []Attachment{}}
+}
+
 // read makes a message of what was fetched of it, and fetches its texts.
 func (c *conn) read(e envelope, at id) (*Message, error) {
 	p := partsOf(e.BodyStructure)
-	m := &Message{Summary: e.entry(at), ReplyTo: e.addresses("Reply-To"), InReplyTo: e.ids("In-Reply-To"), References: e.ids("References"),
-		Attachments: []Attachment{}, Incomplete: p.cut}
+	m := e.message(at)
+	m.Incomplete = p.cut
 	for _, l := range p.attachments {
 		m.Attachments = append(m.Attachments, l.attachment())
 	}

@@ -17,7 +17,7 @@ import (
 
 // Sent is what became of a message that the mail server took.
 type Sent struct {
-	MessageID string `json:"message_id"`
+	MessageID string `json:"message_id,omitempty" doc:"missing where the server does not say"`
 	SavedTo   string `json:"saved_to,omitempty" doc:"the folder that has a copy; missing if there is none"`
 	Repeated  bool   `json:"repeated,omitempty" doc:"it was sent before, with the same idempotency_key, and not again"`
 }
@@ -122,21 +122,23 @@ func (a *Account) Reply(ctx context.Context, folder, message string, d Draft, al
 	if err != nil {
 		return Sent{}, err
 	}
-	var to envelope
+	var to *Message
 	err = a.do(ctx, func(c *conn) error {
 		at, err := c.at(folder, message, false)
 		if err != nil {
 			return err
 		}
-		to, err = c.one(at, &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{headerSection()}}, 2*maxHeader)
+		e, err := c.one(at, &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{headerSection()}}, 2*maxHeader)
+		if err == nil {
+			to = e.message(at)
+		}
 		return err
 	})
 	if err != nil {
 		return Sent{}, err
 	}
-	l.answer(to.header, a.from, all)
-	if len(l.to) == 0 {
-		return Sent{}, &integrations.Problem{Status: http.StatusConflict, Reason: integrations.ReasonConflict, Text: "The message names nobody whom it can be answered to; name them (to)."}
+	if err := l.answer(to, a.from, all); err != nil {
+		return Sent{}, err
 	}
 	sent, err := a.send(ctx, l)
 	if err == nil && !sent.Repeated {
@@ -149,36 +151,37 @@ func (a *Account) Reply(ctx context.Context, folder, message string, d Draft, al
 }
 
 // answer makes a letter the answer to a message (RFC 5322 §3.6.4).
-func (l *letter) answer(to header, own string, all bool) {
-	back := to.addresses("Reply-To")
+func (l *letter) answer(to *Message, own string, all bool) error {
+	back := to.ReplyTo
 	if len(back) == 0 {
-		back = to.addresses("From")
+		back = to.From
 	}
 	if l.add(&l.to, back, own); len(l.to) == 0 { // it is our own
-		l.add(&l.to, to.addresses("To"), own)
+		l.add(&l.to, to.To, own)
+	}
+	if len(l.to) == 0 {
+		return &integrations.Problem{Status: http.StatusConflict, Reason: integrations.ReasonConflict, Text: "The message names nobody whom it can be answered to; name them (to)."}
 	}
 	if all {
-		l.add(&l.cc, slices.Concat(to.addresses("To"), to.addresses("Cc")), own)
+		l.add(&l.cc, slices.Concat(to.To, to.CC), own)
 	}
 	if l.Subject == "" {
-		l.Subject = cut(to.text("Subject"), maxLine-4)
+		l.Subject = cut(to.Subject, maxLine-4)
 		if len(l.Subject) < 3 || !strings.EqualFold(l.Subject[:3], "re:") {
 			l.Subject = "Re: " + l.Subject
 		}
 	}
-	l.inReplyTo = messageID(to["Message-Id"])
-	l.references = to.ids("References")
-	if len(l.references) == 0 {
-		l.references = to.ids("In-Reply-To")
+	if l.inReplyTo = to.MessageID; l.inReplyTo == "" {
+		return nil
 	}
-	if l.inReplyTo == "" {
-		l.references = nil
-		return
+	if l.references = to.References; len(l.references) == 0 {
+		l.references = to.InReplyTo
 	}
 	if most := 50; len(l.references) > most { // the first is what the thread goes by
 		l.references = append(l.references[:1:1], l.references[len(l.references)-most+1:]...)
 	}
-	l.references = append(l.references, l.inReplyTo)
+	l.references = append(l.references[:len(l.references):len(l.references)], l.inReplyTo)
+	return nil
 }
 
 // add adds the addresses of a message that can be written to, but for our own
