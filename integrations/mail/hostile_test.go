@@ -57,7 +57,7 @@ func TestHostileServer(t *testing.T) {
 		"every number there is":       {map[string]string{"UID SEARCH": "* ESEARCH (TAG \"{tag}\") UID ALL 1:4294967295\r\n{tag} OK x\r\n"}, list, 0},
 		"zeros":                       {map[string]string{"UID SEARCH": "* SEARCH 0 0 0\r\n{tag} OK x\r\n"}, list, 0},
 		"stars":                       {map[string]string{"UID SEARCH": "* ESEARCH (TAG \"{tag}\") UID ALL 1:*\r\n{tag} OK x\r\n"}, list, 502},
-		"numbers without end":         {map[string]string{"UID SEARCH": "* SEARCH" + strings.Repeat(" 4", 9<<20)}, list, 502},
+		"numbers without end":         {map[string]string{"UID SEARCH": "* SEARCH" + strings.Repeat(" 4", 5<<20)}, list, 502},
 		"no UIDVALIDITY":              {map[string]string{"EXAMINE": "* 5 EXISTS\r\n{tag} OK x\r\n"}, list, 502},
 		"no status":                   {map[string]string{"STATUS": "{tag} OK x\r\n"}, changes, 502},
 		"every number is new":         {map[string]string{"STATUS": "* STATUS INBOX (UIDNEXT 4294967295 UIDVALIDITY 7 HIGHESTMODSEQ 9)\r\n{tag} OK x\r\n", "UID SEARCH": "* ESEARCH (TAG \"{tag}\") UID ALL 1:4294967294\r\n{tag} OK x\r\n"}, changes, 0},

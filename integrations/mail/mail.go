@@ -23,7 +23,7 @@ const (
 	maxText       = 1 << 20  // of a message's text, and of its HTML, decoded
 	maxStructure  = 2 << 20  // of what a server may say of a message but its content
 	maxHeader     = 32 << 10 // of the header fields that are looked at
-	maxAnswer     = 16 << 20 // of a server's answer that is a list
+	maxAnswer     = 8 << 20  // of a server's answer that is a list
 	maxStream     = 4 << 30  // of one message or attachment
 	maxParts      = 1000     // of a message, that are looked at
 	maxNesting    = 200      // of parentheses in a server's answer
