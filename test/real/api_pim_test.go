@@ -39,11 +39,12 @@ func TestCalendarsAndContactsAsJSON(t *testing.T) {
 }
 
 // TestGuideAsJSON does what the guide's services do, by the JSON API: at
-// sabre/dav, and at the pretend Nextcloud.
+// sabre/dav and at the pretend Nextcloud, with Dovecot and Postfix.
 func TestGuideAsJSON(t *testing.T) {
 	want := func(more ...any) map[string]any {
 		return map[string]any{"me": davClient, "files": append(more, "note ü 100%.txt", "unknown length.txt"), "same": []any{true, true},
-			"events": []any{[]any{"Besprechung", "2026-03-29T09:00:00+02:00", "mit allen"}}}
+			"events": []any{[]any{"Besprechung", "2026-03-29T09:00:00+02:00", "mit allen"}},
+			"mail":   []any{[]any{"Grüße aus dem Dienst", "voice@example.test"}}, "text": "Zeile 1\nZeile 2 ✓"}
 	}
 	for name, start := range map[string]func(*testing.T) *davServer{"sabre": startSabre, "demo": startDemoDAV} {
 		t.Run(name, func(t *testing.T) {
@@ -55,7 +56,11 @@ func TestGuideAsJSON(t *testing.T) {
 			} else {
 				d.roots.files, d.homes.files = "/remote.php/dav/files/"+d.user, "/"
 			}
-			got := d.through(t).python(t, d, "api_guide.py", []string{d.calendar}, "FOLDER=")
+			m := startMail(t)
+			d.env = []string{"NEXTCLOUD_IMAP_URL", "imaps://localhost:" + m.imaps, "NEXTCLOUD_SMTP_URL", "smtp://localhost:" + m.smtp,
+				"NEXTCLOUD_EMAIL_USERNAME", mailUser, "NEXTCLOUD_EMAIL_PASSWORD", mailSecret,
+				"ANTEROOM_INTEGRATIONS_MAIL_FROM", "voice@example.test", "ANTEROOM_INTEGRATIONS_MAIL_CA_FILE", m.cert}
+			got := d.through(t).python(t, d, "api_guide.py", []string{d.calendar}, "FOLDER=", "MAIL_TO=voice@example.test")
 			if diff := cmp.Diff(want(there...), got); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}

@@ -67,7 +67,7 @@ func (d *davServer) through(t *testing.T, more ...string) *davSite {
 			b.WriteString("    " + line + "\n")
 		}
 	}
-	s.start(t, settings{env: with(s.nc.env(), "ANTEROOM_UPSTREAM", s.app.URL), yaml: b.String()})
+	s.start(t, settings{env: with(s.nc.env(), append([]string{"ANTEROOM_UPSTREAM", s.app.URL}, d.env...)...), yaml: b.String()})
 	s.way = wayToDAV{"through", s.URL, mounts, mounts.join(d.homes), davClient, davClientSecret}
 	return s
 }

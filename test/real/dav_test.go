@@ -30,6 +30,7 @@ type davServer struct {
 	roots    services // of Anteroom's integrations, on the server
 	homes    services // the account's own, below those; no slash at their end
 	calendar string   // what a calendar there is called; "" where there is none yet
+	env      []string // more of the Anteroom before it: name, value, …
 	fast     bool     // the Anteroom before it is judged by its speed or its memory
 }
 
