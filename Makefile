@@ -57,7 +57,7 @@ soak: setup ## replicas under a moderate load for half an hour: nothing may grow
 
 bench: setup build ## measure against bare net/http and a bare ReverseProxy; prints one table
 	@go run ./test/bench ./anteroom
-	@go test -run '^$$' -bench . -benchmem . ./proxy/authz ./proxy/upstream ./proxy/dav ./session | grep -E '^(Benchmark|ok)'
+	@go test -run '^$$' -bench . -benchmem . ./proxy/authz ./proxy/upstream ./proxy/dav ./session ./integrations/files | grep -E '^(Benchmark|ok)'
 
 setup: ## install what the suites need: Debian packages and npm packages, pinned
 	$(call section,setup)

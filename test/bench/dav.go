@@ -34,6 +34,7 @@ func davFolder(mux *http.ServeMux, dir string) error {
 	}
 	files := &webdav.Handler{Prefix: davBase + "/files", FileSystem: webdav.Dir(dir), LockSystem: webdav.NewMemLS()}
 	mux.Handle(davBase+"/files/", files)
+	cannedFolder(mux)
 	mux.HandleFunc(davBase+"/download", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", strconv.Itoa(bigBody))
 		io.CopyN(w, zeros{}, bigBody)

@@ -39,7 +39,7 @@ func measure(ctx context.Context, anteroom string) error {
 		return err
 	}
 	defer s.end()
-	for _, step := range []func(context.Context) error{s.rates, s.checks, func(ctx context.Context) error { return s.extAuthz(ctx, anteroom) }, s.dav, s.bigBodies, s.sockets} {
+	for _, step := range []func(context.Context) error{s.rates, s.checks, func(ctx context.Context) error { return s.extAuthz(ctx, anteroom) }, s.dav, s.listing, s.bigBodies, s.sockets} {
 		if err := step(ctx); err != nil {
 			return err
 		}
