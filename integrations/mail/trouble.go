@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"syscall"
 	"time"
 
@@ -48,7 +49,17 @@ func (a *Account) trouble(err error) error {
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &slow) && slow.Timeout():
 		return &integrations.Problem{Status: http.StatusGatewayTimeout, Reason: integrations.ReasonSlow, Text: "The mail server takes too long to answer.", RetryAfter: retryAfter, Err: err}
 	}
-	return integrations.Away("The mail server", err)
+	return integrations.Away("The mail server", quiet(err))
+}
+
+// quiet is an error without what follows a quotation mark: after that it quotes
+// the server, and what that says may be mail.
+func quiet(err error) error {
+	text, _, cut := strings.Cut(err.Error(), `"`)
+	if text, _, more := strings.Cut(text, "\n"); cut || more {
+		return errors.New(strings.TrimSpace(text))
+	}
+	return err
 }
 
 func isProblem(err error) bool {
