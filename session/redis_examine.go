@@ -15,7 +15,7 @@ type RedisHealth struct {
 	Append  bool   // it keeps an append-only file
 	Policy  string // maxmemory-policy
 	Limited bool   // it has a maxmemory
-	Latency time.Duration
+	Latency time.Duration // of the quickest of a few answers
 }
 
 // Examine asks Redis about itself, and whether it lets us write, read and
@@ -25,11 +25,18 @@ func (r *Redis) Examine(ctx context.Context) (h RedisHealth, err error) {
 	if err := r.client.Set(ctx, key, "x", 10*time.Second).Err(); err != nil {
 		return h, fmt.Errorf("writing to redis: %w", err)
 	}
-	start := time.Now()
-	if err := r.client.GetDel(ctx, key).Err(); err != nil {
-		return h, fmt.Errorf("reading from redis: %w", err)
+	for range 5 { // the quickest says how far it is
+		start := time.Now()
+		if err := r.client.Get(ctx, key).Err(); err != nil {
+			return h, fmt.Errorf("reading from redis: %w", err)
+		}
+		if took := time.Since(start); h.Latency == 0 || took < h.Latency {
+			h.Latency = took
+		}
 	}
-	h.Latency = time.Since(start)
+	if err := r.client.Del(ctx, key).Err(); err != nil {
+		return h, fmt.Errorf("deleting from redis: %w", err)
+	}
 	info, err := r.client.Info(ctx).Result()
 	if err != nil {
 		return h, fmt.Errorf("asking redis about itself: %w", err)
