@@ -11,10 +11,10 @@ import (
 // RedisHealth is what a Redis says of itself.
 type RedisHealth struct {
 	Version string
-	Role    string // "master" or "slave"
-	Append  bool   // it keeps an append-only file
-	Policy  string // maxmemory-policy
-	Limited bool   // it has a maxmemory
+	Role    string        // "master" or "slave"
+	Append  bool          // it keeps an append-only file
+	Policy  string        // maxmemory-policy
+	Limited bool          // it has a maxmemory
 	Latency time.Duration // of the quickest of a few answers
 }
 

@@ -42,6 +42,7 @@ type API struct {
 	mailbox  *mail.Account // nil: there is none
 	mailApp  *mail.App     // nil: there is none
 	accounts memory
+	large    chan struct{} // a place for each large JSON body that is in memory
 	requests *prometheus.CounterVec
 }
 
@@ -62,7 +63,7 @@ func New(o Options) (*API, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	a := &API{o: o, requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+	a := &API{o: o, large: make(chan struct{}, manyLarge), requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "anteroom_integrations_requests_total", Help: "Requests of programs, by operation and status class."}, []string{"operation", "status"})}
 	if o.Registry != nil {
 		o.Registry.MustRegister(a.requests)
@@ -118,6 +119,9 @@ func (a *API) Serve(w http.ResponseWriter, r *http.Request, c *Call) error {
 	c.Operation = op.ID
 	x := &exchange{a: a, w: w, r: r, c: c, op: op, params: params}
 	err = a.answer(x)
+	if x.release != nil {
+		x.release()
+	}
 	a.requests.WithLabelValues(op.ID, outcome(x, err)).Inc()
 	if err == nil {
 		return nil

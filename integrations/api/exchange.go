@@ -23,6 +23,8 @@ type exchange struct {
 	params map[string]string // of the path, decoded
 	grant  integrations.Grant
 
+	release func() // gives back what it holds; nil: nothing
+
 	status int
 	begun  bool // the answer has begun
 }

@@ -36,6 +36,8 @@ const (
 	maxJSON   = 1 << 20 // of a body that says nothing else, by max
 	maxString = 4096    // of a string that says nothing else
 	bodyTime  = 30 * time.Second
+	largeJSON = 2 << 20 // of a body that waits for a place
+	manyLarge = 8       // of these at a time, each of which is several times as large in memory
 )
 
 var (
@@ -168,6 +170,14 @@ func parse(v reflect.Value, name, s string) error {
 func (x *exchange) decodeBody(v reflect.Value, most int64) error {
 	if m, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type")); err != nil || m != "application/json" {
 		return &integrations.Problem{Status: http.StatusUnsupportedMediaType, Reason: integrations.ReasonMediaType, Text: "The body has to be application/json."}
+	}
+	if x.r.ContentLength > largeJSON || x.r.ContentLength < 0 && most > largeJSON {
+		select {
+		case x.a.large <- struct{}{}:
+			x.release = func() { <-x.a.large }
+		default:
+			return &integrations.Problem{Status: http.StatusServiceUnavailable, Reason: integrations.ReasonBusy, Text: "There are many large requests at the moment.", RetryAfter: 2 * time.Second}
+		}
 	}
 	_ = http.NewResponseController(x.w).SetReadDeadline(x.a.o.Now().Add(bodyTime))
 	defer http.NewResponseController(x.w).SetReadDeadline(time.Time{})

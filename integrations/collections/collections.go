@@ -78,7 +78,7 @@ func (s *Service) Place(href string) (string, bool) {
 	if err != nil {
 		return "", false
 	}
-	_, clean, err := integrations.CleanPath((&url.URL{Path: strings.TrimSuffix(u.Path, "/")}).EscapedPath())
+	_, clean, err := integrations.CleanPath(strings.TrimSuffix(u.EscapedPath(), "/"))
 	if err != nil || len(s.Scope) == 0 {
 		return clean + "/", err == nil
 	}
@@ -92,8 +92,8 @@ func ID(href string) (string, bool) {
 	if err != nil {
 		return "", false
 	}
-	id := path.Base(u.Path)
-	return id, Plain("id", id) == nil
+	id, err := url.PathUnescape(path.Base(u.EscapedPath()))
+	return id, err == nil && Plain("id", id) == nil
 }
 
 // Plain refuses ids that are no single segment of a path, in some spelling.
