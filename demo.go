@@ -134,10 +134,13 @@ Anteroom is running in front of a small application.
   4. Your files   curl -u %s:%s -T README.md %s/dav/files/%s/
                   or any WebDAV client; after connecting on the account page,
                   with the session of your browser, too
+  5. As JSON      curl -u %s:%s %s/integrations/files
+                  and /integrations/openapi.json says what else there is
 
 Ctrl-C stops everything, and nothing is kept. Below, the audit log says what
 Anteroom decides.
 
 `, d.site, demo.DefaultUser, demo.DefaultPassword, d.cloud, d.site,
-		demo.DefaultUser, demo.DefaultPassword, d.site, demo.DefaultUser)
+		demo.DefaultUser, demo.DefaultPassword, d.site, demo.DefaultUser,
+		demo.DefaultUser, demo.DefaultPassword, d.site)
 }
