@@ -6,13 +6,11 @@ import (
 	"time"
 
 	"github.com/emersion/go-ical"
-	"github.com/teambition/rrule-go"
 )
 
 const (
-	maxOccurrences = 10_000  // of one event in a window
-	maxSteps       = 200_000 // from its first occurrence
-	maxRule        = 1 << 10 // bytes
+	maxOccurrences = 10_000 // of one event in a window
+	maxRules       = 4      // of one event; RFC 5545 §3.8.5.3 wants no more than one
 )
 
 // series is an event with all that RFC 5545 §3.8.5 says of when it happens.
@@ -158,13 +156,13 @@ func (s *series) expand(from, to time.Time, here *zone, each func(occurrence)) (
 		}
 	}
 	if s.master != nil {
+		replaced, onward := s.exceptions(here)
 		starts, short := s.starts(to, here)
 		cut = short
 		for _, start := range starts {
-			if s.replaced(start, here) {
-				continue
+			if at := start.at(here); !replaced[at.Unix()] {
+				give(s.occurrence(start, onward.before(at), here))
 			}
-			give(s.occurrence(start, here))
 		}
 	}
 	for i := range s.overrides {
@@ -180,25 +178,46 @@ func (s *series) recurs() bool {
 	return s.master != nil && (s.master.Props.Get(ical.PropRecurrenceRule) != nil || s.master.Props.Get(ical.PropRecurrenceDates) != nil)
 }
 
-// replaced reports whether another component stands for an occurrence.
-func (s *series) replaced(start moment, here *zone) bool {
-	return slices.ContainsFunc(s.overrides, func(o override) bool { return o.id.at(here).Equal(start.at(here)) })
+// exceptions are which occurrences other components stand for, by their
+// instant, and the overrides that hold onward, by the occurrence they begin with.
+func (s *series) exceptions(here *zone) (replaced map[int64]bool, onward onwards) {
+	replaced = make(map[int64]bool, len(s.overrides))
+	for i := range s.overrides {
+		o := &s.overrides[i]
+		at := o.id.at(here)
+		replaced[at.Unix()] = true
+		if o.onward {
+			onward = append(onward, change{at, o})
+		}
+	}
+	slices.SortStableFunc(onward, func(a, b change) int { return a.at.Compare(b.at) })
+	return replaced, onward
 }
 
-// occurrence is the one that starts at a moment, as the last override that
-// holds onward has it.
-func (s *series) occurrence(start moment, here *zone) occurrence {
+// onwards are overrides that hold onward, by time.
+type onwards []change
+
+type change struct {
+	at time.Time
+	by *override
+}
+
+// before is the last of them that began before an instant; nil for none.
+func (w onwards) before(at time.Time) *override {
+	i, _ := slices.BinarySearchFunc(w, at, func(o change, at time.Time) int { return o.at.Compare(at) })
+	if i == 0 {
+		return nil
+	}
+	return w[i-1].by
+}
+
+// occurrence is the one that starts at a moment, as an override that holds
+// onward has it, if there is one.
+func (s *series) occurrence(start moment, last *override, here *zone) occurrence {
 	o := occurrence{comp: s.master, start: start, end: s.length.endOf(start, s.start, here)}
 	if s.recurs() {
 		id := start
 		o.id = &id
-	}
-	var last *override
-	for i := range s.overrides {
-		v := &s.overrides[i]
-		if v.onward && v.id.at(here).Before(start.at(here)) && (last == nil || last.id.at(here).Before(v.id.at(here))) {
-			last = v
-		}
 	}
 	if last != nil {
 		o.comp = last.comp
@@ -217,7 +236,11 @@ func (s *series) starts(to time.Time, here *zone) (all []moment, cut bool) {
 		z = here
 	}
 	last := z.wall(to).Add(48 * time.Hour) // of clocks that an override may have moved
-	for _, p := range s.master.Props.Values(ical.PropRecurrenceRule) {
+	for i, p := range s.master.Props.Values(ical.PropRecurrenceRule) {
+		if i == maxRules {
+			cut = true
+			break
+		}
 		walls, short := s.ruled(p.Value, last, z)
 		cut = cut || short
 		for _, w := range walls {
@@ -243,65 +266,4 @@ func (s *series) starts(to time.Time, here *zone) (all []moment, cut bool) {
 		return gone
 	})
 	return all, cut
-}
-
-// ruled expands a rule on the clocks of the event. Rules that go by the hour or
-// faster are not expanded: no calendar of people has them, and one that never
-// holds would be looked for until the end of time.
-func (s *series) ruled(rule string, last time.Time, z *zone) (walls []time.Time, cut bool) {
-	if len(rule) > maxRule {
-		return nil, true
-	}
-	o, err := rrule.StrToROption(rule)
-	if err != nil || o.Freq > rrule.DAILY {
-		return nil, true
-	}
-	o.Dtstart = s.start.wall
-	if until := untilOf(rule); until != "" {
-		m, err := s.zones.momentOf(ical.NewProp("UNTIL"), until)
-		if err != nil {
-			return nil, true
-		}
-		switch {
-		case m.day && !s.start.day:
-			o.Until = m.wall.Add(24*time.Hour - time.Second) // not as it should be, and yet meant
-		case m.zone == utc && !s.start.day:
-			o.Until = z.wall(m.wall)
-		default:
-			o.Until = m.wall
-		}
-	}
-	return iterate(o, maxSteps, last)
-}
-
-// iterate gives a rule's times up to one. cut reports that there may be more.
-func iterate(o *rrule.ROption, steps int, last time.Time) (walls []time.Time, cut bool) {
-	defer func() {
-		if recover() != nil { // the library's way with a tenth Saturday of a month
-			walls, cut = nil, true
-		}
-	}()
-	r, err := rrule.NewRRule(*o)
-	if err != nil {
-		return nil, true
-	}
-	next := r.Iterator()
-	for range steps {
-		at, ok := next()
-		if !ok || at.After(last) {
-			return walls, false
-		}
-		walls = append(walls, at)
-	}
-	return walls, true
-}
-
-// untilOf is the UNTIL of a rule; "" for none.
-func untilOf(rule string) string {
-	for part := range strings.SplitSeq(strings.ToUpper(rule), ";") {
-		if until, ok := strings.CutPrefix(part, "UNTIL="); ok {
-			return until
-		}
-	}
-	return ""
 }

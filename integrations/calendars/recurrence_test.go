@@ -162,6 +162,10 @@ func TestZonesByOtherNames(t *testing.T) {
 		if got := happens(t, text, "20260601T000000", "20260801T000000"); len(got) != 1 || got[0] != tc.want {
 			t.Errorf("TZID=%s: %v, want %s", tc.tzid, got, tc.want)
 		}
+		winter := strings.NewReplacer("T07:", "T08:", "T13:", "T14:", "-07-", "-01-").Replace(tc.want)
+		if got := happens(t, strings.Replace(text, ":20260701", ":20260101", 1), "20251201T000000", "20260201T000000"); len(got) != 1 || got[0] != winter {
+			t.Errorf("TZID=%s, in winter: %v, want %s", tc.tzid, got, winter)
+		}
 	}
 }
 
@@ -192,6 +196,26 @@ func TestBoundedWork(t *testing.T) {
 		}
 	}
 	for name, text := range map[string]string{
+		"many rules":            "DTSTART:19000101T000000Z\r\n" + strings.Repeat("RRULE:FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30\r\n", 10_000),
+		"many overrides":        "DTSTART:19000101T000000Z\r\nRRULE:FREQ=DAILY\r\n" + overrides(3000),
+		"many times a day":      "DTSTART:19000101T000000Z\r\nRRULE:FREQ=YEARLY;BYDAY=MO,TU,WE,TH,FR,SA,SU;BYHOUR=" + numbers(24) + ";BYMINUTE=" + numbers(60) + ";BYSECOND=" + numbers(60) + "\r\n",
+		"many zones":            "DTSTART:20260101T000000Z\r\n" + distinct(30_000, "EXDATE;TZID=a/b/c/%d:20260101T000000\r\n"),
+		"zones without changes": "DTSTART;TZID=0:20260101T000000\r\n" + distinct(2000, "EXDATE;TZID=%d:20260101T000000\r\n") + "END:VEVENT\r\n" + distinct(2000, "BEGIN:VTIMEZONE\r\nTZID:%d\r\n"+strings.Repeat("BEGIN:STANDARD\r\nDTSTART:16010101T000000\r\nTZOFFSETFROM:+0100\r\nTZOFFSETTO:+0200\r\nRRULE:FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30\r\nEND:STANDARD\r\n", 6)+"END:VTIMEZONE\r\n") + "BEGIN:VEVENT\r\n",
+		"many exceptions":       "DTSTART:19000101T000000Z\r\nRRULE:FREQ=DAILY\r\nEXDATE:" + strings.Repeat("20260101T000000Z,", 100_000) + "\r\n",
+	} {
+		cal, err := readObject("BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nUID:1\r\n" + text + "END:VEVENT\r\nEND:VCALENDAR\r\n")
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		begun := time.Now()
+		for _, s := range seriesOf(cal) {
+			s.expand(far, far.AddDate(5, 0, 0), utc, func(occurrence) {})
+		}
+		if took := time.Since(begun); took > time.Second*slowdown {
+			t.Errorf("%s took %v, want less than a second", name, took)
+		}
+	}
+	for name, text := range map[string]string{
 		"a parameter of a megabyte": "BEGIN:VCALENDAR\nBEGIN:VEVENT\nX;A=" + strings.Repeat("a", 1<<20) + ":1\nEND:VEVENT\nEND:VCALENDAR\n",
 		"one that is cut off":       "BEGIN:VCALENDAR\nBEGIN:VEVENT\nX;A=b\nEND:VEVENT\nEND:VCALENDAR\n",
 		"a quote that goes on":      "BEGIN:VCALENDAR\nBEGIN:VEVENT\nX;A=\"a\"b:1\nEND:VEVENT\nEND:VCALENDAR\n",
@@ -204,6 +228,27 @@ func TestBoundedWork(t *testing.T) {
 			t.Errorf("%s: readObject = %v, want an error", name, cal)
 		}
 	}
+}
+
+// slowdown is for machines with other work, and the race detector.
+const slowdown = 3
+
+func distinct(n int, format string) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, format, i)
+	}
+	return b.String()
+}
+
+// overrides ends an event, and begins as many that stand for occurrences of it.
+func overrides(n int) string {
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	var b strings.Builder
+	for i := range n {
+		b.WriteString("END:VEVENT\r\nBEGIN:VEVENT\r\nUID:1\r\nRECURRENCE-ID;RANGE=THISANDFUTURE:" + at.Add(time.Duration(i)*time.Second).Format(utcForm) + "\r\nDTSTART:20260101T000000Z\r\n")
+	}
+	return b.String()
 }
 
 func numbers(n int) string {

@@ -75,6 +75,8 @@ func (z *zone) in(at time.Time) time.Time {
 type zones struct {
 	own map[string]*ical.Component // VTIMEZONE by TZID
 	got map[string]*zone
+
+	rules int // for changes of clocks, that were followed
 }
 
 func newZones(cal *ical.Calendar) *zones {
@@ -94,6 +96,9 @@ func (z *zones) find(tzid string) *zone {
 	if got, ok := z.got[tzid]; ok {
 		return got
 	}
+	if len(z.got) == maxZones {
+		return nil
+	}
 	got := z.look(tzid)
 	z.got[tzid] = got
 	return got
@@ -112,7 +117,7 @@ func (z *zones) look(tzid string) *zone {
 			return found
 		}
 	}
-	onsets := onsetsOf(own)
+	onsets := z.onsetsOf(own)
 	if len(onsets) == 0 {
 		return nil
 	}
@@ -145,12 +150,15 @@ func named(name string) *zone {
 }
 
 const (
-	maxOnsets = 600
-	lastOnset = 2200
+	maxOnsets  = 600
+	firstOnset = 1900
+	lastOnset  = 2200
+	maxZones   = 50 // that one event, or a calendar, speaks of
+	maxParts   = 50 // rules for changes of clocks in one event
 )
 
 // onsetsOf reads a VTIMEZONE.
-func onsetsOf(c *ical.Component) (all []onset) {
+func (z *zones) onsetsOf(c *ical.Component) (all []onset) {
 	for _, part := range c.Children {
 		from, okFrom := utcOffset(part.Props.Get(ical.PropTimezoneOffsetFrom))
 		to, okTo := utcOffset(part.Props.Get(ical.PropTimezoneOffsetTo))
@@ -163,7 +171,8 @@ func onsetsOf(c *ical.Component) (all []onset) {
 			continue
 		}
 		walls := []time.Time{wall}
-		if rule := part.Props.Get(ical.PropRecurrenceRule); rule != nil {
+		if rule := part.Props.Get(ical.PropRecurrenceRule); rule != nil && z.rules < maxParts {
+			z.rules++
 			walls = append(walls, yearly(rule.Value, wall)...)
 		}
 		for _, p := range part.Props.Values(ical.PropRecurrenceDates) {
@@ -181,11 +190,15 @@ func onsetsOf(c *ical.Component) (all []onset) {
 	return slices.CompactFunc(all, func(a, b onset) bool { return a.at.Equal(b.at) })
 }
 
-// yearly expands the rule of a change of clocks.
+// yearly expands the rule of a change of clocks. What was before any event of
+// ours is left out: many programs have their rules begin in 1601.
 func yearly(rule string, wall time.Time) (walls []time.Time) {
 	o, err := rrule.StrToROption(rule)
 	if err != nil || o.Freq != rrule.YEARLY {
 		return nil
+	}
+	if y := wall.Year(); y < firstOnset && o.Count == 0 && o.Interval < 2 {
+		wall = wall.AddDate(firstOnset-y, 0, 0)
 	}
 	o.Dtstart = wall
 	walls, _ = iterate(o, maxOnsets/2, time.Date(lastOnset, 1, 1, 0, 0, 0, 0, time.UTC))
