@@ -1,6 +1,7 @@
 package mail
 
 import (
+	"net/url"
 	"regexp"
 	"strings"
 	"unicode"
@@ -27,7 +28,10 @@ func newPolicy() *bluemonday.Policy {
 	p.AllowAttrs("alt", "title").Matching(bluemonday.Paragraph).Globally()
 	p.AllowAttrs("href").OnElements("a")
 	p.AllowAttrs("data-src").Matching(regexp.MustCompile(`^(https?://|cid:)[^\s"'<>\x60\\]{1,1000}$`)).OnElements("img")
-	p.AllowURLSchemes("http", "https", "mailto", "tel")
+	p.AllowURLSchemes("mailto", "tel")
+	for _, scheme := range []string{"http", "https"} { // without a host, browsers take it for a place of the page's own site
+		p.AllowURLSchemeWithCustomPolicy(scheme, func(u *url.URL) bool { return u.Host != "" })
+	}
 	p.AllowRelativeURLs(false)
 	p.RequireParseableURLs(true)
 	p.RequireNoFollowOnLinks(true)
