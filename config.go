@@ -40,6 +40,8 @@ type Config struct {
 	Integrations integrations.Config          `yaml:"integrations"`
 	Audit        audit.Config                 `yaml:"audit"`
 	Telemetry    TelemetryConfig              `yaml:"telemetry"`
+
+	SecretFiles map[string]string `yaml:"-"` // the files that secrets were read from, by key
 }
 
 // TelemetryConfig is the section "telemetry": what the program says of itself.
@@ -96,6 +98,16 @@ func loadConfig(path string, explicit bool, getenv func(string) (string, bool), 
 
 // loadPlaced is loadConfig that tells, too, where each key was said.
 func loadPlaced(path string, explicit bool, getenv func(string) (string, bool), environ []string) (*Config, map[string]place, []Fault) {
+	l, faults := loadAll(path, explicit, getenv, environ)
+	if len(faults) > 0 {
+		return nil, l.places, faults
+	}
+	return l.cfg, l.places, nil
+}
+
+// loadAll is loadConfig that gives out, too, what is not faulty of a faulty one:
+// the loader's configuration is settled only where there are no faults.
+func loadAll(path string, explicit bool, getenv func(string) (string, bool), environ []string) (*loader, []Fault) {
 	var data []byte
 	if path != "" {
 		var err error
@@ -103,12 +115,12 @@ func loadPlaced(path string, explicit bool, getenv func(string) (string, bool), 
 		if errors.Is(err, fs.ErrNotExist) && !explicit {
 			path = ""
 		} else if err != nil {
-			return nil, nil, []Fault{{Source: path, Problem: "cannot be read: " + err.Error()}}
+			return newLoader(path, getenv), []Fault{{Source: path, Problem: "cannot be read: " + err.Error()}}
 		}
 	}
 	l := newLoader(path, getenv)
-	cfg, faults := l.load(data, environ)
-	return cfg, l.places, faults
+	_, faults := l.load(data, environ)
+	return l, faults
 }
 
 // parseConfig is loadConfig with the file in hand; source is its name.

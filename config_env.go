@@ -92,6 +92,7 @@ func (l *loader) saidInEnvironment(secret string) bool {
 
 func (l *loader) setVariable(leaf leaf, name string) {
 	l.source = name
+	delete(l.cfg.SecretFiles, leaf.path)
 	for path := range l.places {
 		if within(path, leaf.path) {
 			delete(l.places, path)
@@ -106,7 +107,7 @@ func (l *loader) setVariable(leaf leaf, name string) {
 		l.say(leaf.path, 0)
 		if ok {
 			l.fault(leaf.path, 0, "stands beside %s; keep one of the two", name)
-		} else if err := setSecretFile(leaf.value, file); err != nil {
+		} else if err := l.setSecretFile(leaf.value, leaf.path, file); err != nil {
 			l.fault(leaf.path, 0, "%v", err)
 		}
 	case inYAML(leaf, text):

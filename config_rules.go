@@ -256,6 +256,9 @@ func (l *loader) checkIntegrations() {
 		l.breaks("integrations.directory.allow", "is public: who there is is nobody's business whom nobody knows; write signed-in, or groups:, users: and clients: lists")
 	}
 	l.checkAccount("integrations.directory", i.Directory.Username, i.Directory.Password)
+	if i.RotateEvery > 0 && i.RotateEvery < leastRotation {
+		l.breaks("integrations.rotate_every", "is %s; write %s at least, such as 720h, or 0s for never", brief(i.RotateEvery), brief(leastRotation))
+	}
 	l.checkDAV()
 	l.checkMail()
 }

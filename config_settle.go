@@ -19,6 +19,9 @@ func settle(c *Config) {
 	settleURLs(c)
 	settleHeaders(c)
 	settleRoutes(c)
+	if f, ok := c.SecretFiles["integrations.caldav.password"]; ok && c.Integrations.CardDAV.Username == "" {
+		c.SecretFiles["integrations.carddav.password"] = f
+	}
 	settleIntegrations(&c.Integrations, c.Nextcloud.URL)
 	c.Session.Cookie.Domain = strings.ToLower(strings.TrimPrefix(c.Session.Cookie.Domain, "."))
 }

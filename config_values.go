@@ -125,8 +125,8 @@ func splitMap(text string) (map[string]string, error) {
 }
 
 // setSecretFile sets a secret from a file's content, without the white space
-// around it; a list of secrets from its lines.
-func setSecretFile(v reflect.Value, name string) error {
+// around it; a list of secrets from its lines. It notes which file a key's is.
+func (l *loader) setSecretFile(v reflect.Value, key, name string) error {
 	data, err := readAtMost(name, maxSecretBytes)
 	if err != nil {
 		return fmt.Errorf("names %s, which cannot be read: %w", quoted(name), err)
@@ -141,5 +141,9 @@ func setSecretFile(v reflect.Value, name string) error {
 	case *[]session.Secret:
 		*p, err = splitSecrets(text, "\n")
 	}
+	if l.cfg.SecretFiles == nil {
+		l.cfg.SecretFiles = map[string]string{}
+	}
+	l.cfg.SecretFiles[key] = name
 	return err
 }

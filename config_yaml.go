@@ -108,7 +108,7 @@ func (l *loader) setFromFile(v reflect.Value, f field, section string, n, k, val
 	case l.saidInEnvironment(secret):
 	default:
 		l.say(secret, k.Line)
-		if err := setSecretFile(v, value.Value); err != nil {
+		if err := l.setSecretFile(v, secret, value.Value); err != nil {
 			l.fault(key, k.Line, "%v", err)
 			l.spoil(secret)
 		}

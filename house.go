@@ -141,7 +141,7 @@ func (h *house) buildServer(cookies *session.Cookies) error {
 	v, _ := builtFrom()
 	h.server, err = proxy.New(proxy.Options{
 		Config: h.cfg.Server, Routes: h.cfg.Routes, Identity: h.cfg.Identity,
-		Integrations: h.cfg.Integrations, Nextcloud: h.nextcloud, Connections: h.granted,
+		Integrations: liveSecrets(h.cfg, h.log), Nextcloud: h.nextcloud, Connections: h.granted,
 		Clients: h.cfg.Clients, People: h.signIn, Tokens: h.signIn,
 		Sessions: h.sessions, Cookies: cookies, SignIn: h.signIn,
 		Keys: h.keys, Asserter: upstream.NewAsserter(h.cfg.Identity, h.cfg.Server.PublicURL, h.keys, time.Now),

@@ -67,6 +67,7 @@ var homes = []struct {
 	{"google.golang.org/grpc", []string{"proxy"}},
 	{"google.golang.org/protobuf", []string{"proxy"}},
 	{"github.com/envoyproxy/go-control-plane", []string{"proxy", "proxy/forwardauth"}},
+	{"github.com/mdp/qrterminal", []string{"."}},
 	{"golang.org/x/term", []string{"."}},
 	{"go.yaml.in/yaml", []string{"."}},
 }

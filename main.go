@@ -62,6 +62,7 @@ func commands() []command {
 		{"serve", "", "run the proxy (the default)", serve},
 		{"demo", "[--provider oidc|nextcloud]", "try everything on this machine, with a pretend Nextcloud", runDemo},
 		{"check", "[--print-config]", "load the configuration and say all that is wrong with it", check},
+		{"connect", "[--to FILE] | rotate [--file FILE]", "have Nextcloud make, or exchange, the service account's app password", connect},
 		{"doctor", "[--json]", "look whether everything works that is configured, and say what to do", runDoctor},
 		{"explain", "METHOD URL [--user U] [--group G]", "say which rule a request falls under, what it would be answered, and why", explain},
 		{"keys", "new [--jwt ALG] | rotate FILE", "make sealing and signing keys", keys},

@@ -90,7 +90,7 @@ func (h *house) listenExtAuthz() (net.Listener, error) {
 func (h *house) run(ctx context.Context, site, admin, asked net.Listener) error {
 	background, stop := context.WithCancel(context.Background())
 	var work sync.WaitGroup
-	for _, f := range []func(context.Context){h.signIn.Run, h.sessions.Run, h.keys.Run} {
+	for _, f := range append(h.rotating(), h.signIn.Run, h.sessions.Run, h.keys.Run) {
 		work.Go(func() { f(background) })
 	}
 	checks := append(h.checks, proxy.Check{Name: "nextcloud", Err: h.signIn.Ready})

@@ -57,7 +57,8 @@ type Access struct {
 type Grant struct {
 	Credential session.Credential
 	By         Means
-	Service    string // as the configuration calls it: webdav, caldav, carddav, directory
+	File       *SecretFile // that the service account's password is kept in; nil: in none
+	Service    string      // as the configuration calls it: webdav, caldav, carddav, directory
 	Caller     *Caller
 }
 
@@ -75,7 +76,7 @@ func (a *Access) For(ctx context.Context, service string, d *DAV, c *Caller) (Gr
 	g := Grant{Service: service, Caller: c}
 	switch {
 	case d.ByService():
-		g.Credential, g.By = d.Account(), ByService
+		g.Credential, g.By, g.File = d.Account(), ByService, d.File
 		return g, nil
 	case !c.Own.IsZero():
 		g.Credential, g.By = c.Own, ByRequest
@@ -103,9 +104,13 @@ func (a *Access) notConnected() *Problem {
 
 // unauthorized is what a 401 of the server's means: never that the caller's
 // password is wrong, unless it was the caller's that was refused.
-func (a *Access) unauthorized(ctx context.Context, g *Grant) *Problem {
+func (a *Access) unauthorized(g *Grant, resp *http.Response) *Problem {
+	ctx := resp.Request.Context()
 	switch g.By {
 	case ByService:
+		if g.renewed(resp) {
+			return &Problem{Status: http.StatusServiceUnavailable, Reason: ReasonBusy, Text: "The service account's password was exchanged at this moment: try again.", RetryAfter: time.Second}
+		}
 		a.log(g, slog.LevelError, "nextcloud refuses the service account: renew integrations."+g.Service+".password")
 		return &Problem{Status: http.StatusBadGateway, Reason: ReasonService, Text: "Nextcloud refuses the service account of this gateway; its operator has to renew it. Your own password is not at fault."}
 	case ByRequest:
@@ -137,7 +142,7 @@ const (
 func (a *Access) Trouble(g *Grant, resp *http.Response) *Problem {
 	switch status := resp.StatusCode; {
 	case status == http.StatusUnauthorized:
-		return a.unauthorized(resp.Request.Context(), g)
+		return a.unauthorized(g, resp)
 	case status == http.StatusTooManyRequests:
 		a.log(g, slog.LevelWarn, "nextcloud throttles our requests: let it trust this proxy, so that it counts by client (trusted_proxies)")
 		return &Problem{Status: status, Reason: ReasonThrottled, Text: "Nextcloud asks to slow down.", RetryAfter: waitOf(resp, throttledWait)}

@@ -23,6 +23,8 @@ type Config struct {
 	CardDAV   DAV       `yaml:"carddav"`
 	Directory Directory `yaml:"directory"`
 	Mail      Mail      `yaml:"mail"`
+
+	RotateEvery time.Duration `yaml:"rotate_every" default:"0s" doc:"have Nextcloud exchange service accounts' app passwords that are kept in files at this age (720h); 0s: never"`
 }
 
 // Directory is the section "integrations.directory": who there is at Nextcloud.
@@ -30,12 +32,21 @@ type Directory struct {
 	URL      string         `yaml:"url" doc:"where the service lives; default nextcloud.url"`
 	Username string         `yaml:"username" doc:"an account that may list users: an administrator, or of a group"`
 	Password session.Secret `yaml:"password" doc:"its app password"`
+	File     *SecretFile    `yaml:"-"` // that password is kept in, and may change in; nil: in none
 	Allow    session.Allow  `yaml:"allow" doc:"who may look people up, but for themselves: groups:, users: and clients: lists, or signed-in; unset: configured clients"`
 }
 
-// Account is the service account.
+// Account is the service account, with its password as it is now.
 func (d Directory) Account() session.Credential {
-	return session.Credential{User: d.Username, Secret: d.Password}
+	return session.Credential{User: d.Username, Secret: inForce(d.Password, d.File)}
+}
+
+// inForce is a password as it is now.
+func inForce(said session.Secret, kept *SecretFile) session.Secret {
+	if kept != nil {
+		return kept.Secret()
+	}
+	return said
 }
 
 // NoMount is the mount of a DAV service that is not served.
@@ -46,6 +57,7 @@ type DAV struct {
 	URL        string         `yaml:"url" doc:"where the service lives; default below nextcloud.url"`
 	Username   string         `yaml:"username" doc:"service account"`
 	Password   session.Secret `yaml:"password" doc:"its app password"`
+	File       *SecretFile    `yaml:"-"` // that password is kept in, and may change in; nil: in none
 	Mount      string         `yaml:"mount" doc:"the path it has here; none: not served. Default /dav, /calendar or /contacts once anything but url is said"`
 	Credential string         `yaml:"credential" oneof:"service,user" doc:"whose credential goes to Nextcloud: the service account's, or each person's own; default service where there is one, else user"`
 	Allow      session.Allow  `yaml:"allow" doc:"who may use it: signed-in, or groups:, users: and clients: lists; unset: configured clients where the service account is used, whoever is signed in where each uses their own"`
@@ -61,9 +73,9 @@ func (d DAV) Said() bool {
 // Program reports whether programs reach it as JSON.
 func (d DAV) Program() bool { return d.URL != "" && d.Said() }
 
-// Account is the service account that is used.
+// Account is the service account that is used, with its password as it is now.
 func (d DAV) Account() session.Credential {
-	return session.Credential{User: d.Username, Secret: d.Password}
+	return session.Credential{User: d.Username, Secret: inForce(d.Password, d.File)}
 }
 
 // ByService reports whether the service account is used, not each person's own

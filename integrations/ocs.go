@@ -69,6 +69,7 @@ func hostPort(u *url.URL) string {
 type call struct {
 	method, url string
 	agent       string             // "" for Go's
+	depth       string             // of a PROPFIND; "" for none
 	form        url.Values         // nil: no body
 	cred        session.Credential // zero: nobody's
 }
@@ -89,6 +90,9 @@ func (n *nextcloud) ask(ctx context.Context, c call) (status int, body []byte, e
 	}
 	if c.agent != "" {
 		r.Header.Set("User-Agent", c.agent)
+	}
+	if c.depth != "" {
+		r.Header.Set("Depth", c.depth)
 	}
 	r.Header.Set("Accept", "application/json")
 	if !c.cred.IsZero() {
@@ -156,6 +160,21 @@ func (n *nextcloud) Revoke(ctx context.Context, cred session.Credential) error {
 		return fmt.Errorf("deleting an app password: %w", err)
 	case status != http.StatusOK && status != http.StatusUnauthorized:
 		return fmt.Errorf("deleting an app password: nextcloud answers %d", status)
+	}
+	return nil
+}
+
+// OpensDAV tries a credential at the DAV server. ErrRefused means that it does
+// not open it.
+func (n *nextcloud) OpensDAV(ctx context.Context, cred session.Credential) error {
+	status, _, err := n.ask(ctx, call{method: "PROPFIND", url: n.at("/remote.php/dav/"), depth: "0", cred: cred})
+	switch {
+	case err != nil:
+		return fmt.Errorf("trying an app password with DAV: %w", err)
+	case status == http.StatusUnauthorized:
+		return fmt.Errorf("trying an app password with DAV: %w", ErrRefused)
+	case status != http.StatusMultiStatus:
+		return fmt.Errorf("trying an app password with DAV: nextcloud answers %d", status)
 	}
 	return nil
 }

@@ -24,7 +24,11 @@ type wire struct {
 // RoundTrip implements http.RoundTripper.
 func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
-	w.g.Credential.Set(r.Header)
+	cred := w.g.Credential
+	if w.g.By == ByService && w.g.File != nil {
+		cred.Secret = w.g.File.Secret() // one operation may be many requests
+	}
+	cred.Set(r.Header)
 	c := w.g.Caller
 	for name, value := range map[string]string{"X-Forwarded-For": c.ForwardedFor, "X-Request-Id": c.RequestID, "Traceparent": c.Traceparent} {
 		if value != "" {
@@ -38,7 +42,7 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	if t == nil {
 		t = http.DefaultTransport
 	}
-	resp, err := t.RoundTrip(r)
+	resp, err := w.g.Send(t, r)
 	if err != nil {
 		return nil, Lost(err)
 	}

@@ -57,7 +57,7 @@ func (x *exchange) me() error {
 // directory is Nextcloud's, asked with the account for it.
 func (x *exchange) directory() *people.Directory {
 	d := &x.a.o.Config.Directory
-	x.grant = integrations.Grant{Credential: d.Account(), By: integrations.ByService, Service: "directory", Caller: &x.c.Caller}
+	x.grant = integrations.Grant{Credential: d.Account(), By: integrations.ByService, File: d.File, Service: "directory", Caller: &x.c.Caller}
 	x.c.As = x.grant.As()
 	return people.Open(x.a.o.Access.Wire(x.a.o.Client, &x.grant), d.URL)
 }

@@ -92,7 +92,7 @@ func New(cfg integrations.Config, o Options) (*Service, error) {
 	s.wire = newTransport(o.Client)
 	s.proxy = &httputil.ReverseProxy{
 		Rewrite:        s.rewrite,
-		Transport:      s.wire,
+		Transport:      sending{s.wire},
 		BufferPool:     copyBuffers{},
 		ModifyResponse: s.answered,
 		ErrorHandler:   func(_ http.ResponseWriter, r *http.Request, err error) { callOf(r).err = err },

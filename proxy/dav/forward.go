@@ -30,6 +30,15 @@ func (s *Service) forward(w http.ResponseWriter, x *call) {
 	s.proxy.ServeHTTP(&finalOnly{w, http.Header{}}, r)
 }
 
+// sending sends a call's request, and once more where the service account's
+// password was exchanged at this moment.
+type sending struct{ next http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (s sending) RoundTrip(r *http.Request) (*http.Response, error) {
+	return callOf(r).grant.Send(s.next, r)
+}
+
 // watched notes that a client broke its body off, or sent another length than
 // it said: that the server is not sent all of it then is not the server's fault.
 type watched struct {
