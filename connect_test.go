@@ -1,212 +1,261 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"io/fs"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"anteroom/demo"
-	"anteroom/proxy/authn"
+	"anteroom/test/person"
 )
 
-// connectsTo is a pretend Nextcloud that anteroom connect is used with.
-type connectsTo struct {
+// granting is a Nextcloud at which somebody grants what connect asks for.
+type granting struct {
 	*testing.T
-	*grants
-	url, dir string
+	cloud *demo.Nextcloud
+	url   string
+	now   atomic.Int64                                      // added to Nextcloud's time, in nanoseconds
+	lose  atomic.Bool                                       // the next password that is told gets lost
+	polls atomic.Int32                                      // how often it was asked
+	says  func(w http.ResponseWriter, r *http.Request) bool // answers in its place, if it returns true
+	dir   string
+	env   []string
 }
 
-func newConnectsTo(t *testing.T) *connectsTo {
+func newGranting(t *testing.T) *granting {
 	t.Helper()
-	g := &grants{cloud: demo.NewNextcloud(demo.Options{}), flows: map[string][2]string{}}
-	s := httptest.NewServer(g)
+	g := &granting{T: t, dir: t.TempDir()}
+	g.cloud = demo.NewNextcloud(demo.Options{Now: func() time.Time { return time.Now().Add(time.Duration(g.now.Load())) }})
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/login/v2/poll") {
+			g.polls.Add(1)
+			if g.lose.Load() {
+				rec := httptest.NewRecorder()
+				g.cloud.ServeHTTP(rec, r)
+				if rec.Code == http.StatusOK {
+					g.lose.Store(false)
+					panic(http.ErrAbortHandler)
+				}
+				w.WriteHeader(rec.Code)
+				w.Write(rec.Body.Bytes())
+				return
+			}
+		}
+		if g.says == nil || !g.says(w, r) {
+			g.cloud.ServeHTTP(w, r)
+		}
+	}))
 	t.Cleanup(s.Close)
-	return &connectsTo{t, g, s.URL, t.TempDir()}
+	g.url = s.URL
+	g.env = []string{"NEXTCLOUD_BASE_URL=" + g.url}
+	return g
 }
 
-// begin runs the command, and gives what it says in the end.
-func (c *connectsTo) begin(ctx context.Context, args ...string) (out *output, done chan error) {
-	out, done = &output{}, make(chan error, 1)
-	sys := system{Environ: []string{"NEXTCLOUD_BASE_URL=" + c.url}, Out: out, Err: out}
-	go func() { done <- run(ctx, append([]string{"connect"}, args...), sys) }()
-	return out, done
-}
-
-// invited waits until the command has said where to go.
-func (c *connectsTo) invited(out *output, done chan error) {
-	c.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		if strings.Contains(out.String(), "/login/v2/flow/") {
-			return
+// connect runs the command; once it has said where access is granted, somebody
+// does so there, if there is somebody.
+func (g *granting) connect(ctx context.Context, login, password string, args ...string) (out string, err error) {
+	g.Helper()
+	var o, e output
+	done := make(chan error, 1)
+	go func() {
+		done <- run(ctx, append([]string{"connect"}, args...), system{Environ: g.env, Out: &o, Err: &e})
+	}()
+	if login != "" {
+		address := regexp.MustCompile(`\S+/login/v2/flow/\S+`)
+		for end := time.Now().Add(10 * time.Second); !address.MatchString(o.String()); time.Sleep(5 * time.Millisecond) {
+			if len(done) > 0 || time.Now().After(end) {
+				break
+			}
 		}
-		select {
-		case err := <-done:
-			c.Fatalf("connect = %v\n%s", err, out)
-		default:
-		}
-		if time.Now().After(deadline) {
-			c.Fatalf("connect says nothing:\n%s", out)
+		if at := address.FindString(o.String()); at != "" {
+			p := person.New(map[string]string{"user": login, "password": password})
+			page, err := p.Open(at)
+			for range 6 {
+				if err != nil || strings.Contains(page.Body, "Account connected") {
+					break
+				}
+				page, err = p.Next(page)
+			}
+			if err != nil {
+				g.Error(err)
+			}
 		}
 	}
+	err = <-done
+	return o.String() + e.String(), err
+}
+
+func (g *granting) at(name string) string { return filepath.Join(g.dir, name) }
+
+// opens reports whether a file has an app password that Nextcloud takes.
+func (g *granting) opens(name, user string) bool {
+	g.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return false
+	}
+	r, _ := http.NewRequest("GET", g.url+"/ocs/v2.php/cloud/user?format=json", nil)
+	r.SetBasicAuth(user, strings.TrimSpace(string(b)))
+	r.Header.Set("OCS-APIRequest", "true")
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		g.Fatal(err)
+	}
+	resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
 }
 
 func TestConnect(t *testing.T) {
-	c := newConnectsTo(t)
-	to := filepath.Join(c.dir, "secret")
-	out, done := c.begin(context.Background(), "--to", to, "--user", "testdoc")
-	c.invited(out, done)
-	c.grant(t, demo.DefaultUser, demo.DefaultPassword)
-	if err := <-done; err != nil {
-		t.Fatalf("connect = %v\n%s", err, out)
+	g := newGranting(t)
+	file := g.at("password")
+	out, err := g.connect(t.Context(), demo.DefaultUser, demo.DefaultPassword, "--to", file)
+	if err != nil || !g.opens(file, demo.DefaultUser) {
+		t.Fatalf("connect = %v, the file opens Nextcloud = %v, want it to\n%s", err, g.opens(file, demo.DefaultUser), out)
 	}
-	b, err := os.ReadFile(to)
-	if err != nil || strings.TrimSpace(string(b)) != c.secrets[len(c.secrets)-1] {
-		t.Errorf("the file has %q, %v, want what was granted", b, err)
+	if info, _ := os.Stat(file); info.Mode() != 0o600 {
+		t.Errorf("the file's mode = %v, want 0600", info.Mode())
 	}
-	if info, err := os.Stat(to); err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("the file is %v, %v, want mode 0600", info, err)
-	}
-	said := out.String()
-	for _, want := range []string{"NEXTCLOUD_WEBDAV_USERNAME=testdoc", "NEXTCLOUD_WEBDAV_PASSWORD_FILE=" + to, "password_file:"} {
-		if !strings.Contains(said, want) {
-			t.Errorf("connect does not say %q:\n%s", want, said)
+	for _, want := range []string{"NEXTCLOUD_WEBDAV_USERNAME=testdoc", "NEXTCLOUD_WEBDAV_PASSWORD_FILE=" + file, "password_file:", "Ctrl-C stops"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("it says %q, want %q in it", out, want)
 		}
 	}
-	if strings.Contains(said, strings.TrimSpace(string(b))) || strings.Contains(said, c.token) {
-		t.Errorf("connect says a secret:\n%s", said)
+	b, _ := os.ReadFile(file)
+	if strings.Contains(out, strings.TrimSpace(string(b))) {
+		t.Error("the app password is shown")
 	}
-	if names, _ := filepath.Glob(filepath.Join(c.dir, "*")); len(names) != 1 {
-		t.Errorf("left are %v", names)
-	}
-	// A second time it is replaced; it is ours, and nobody else may read it.
-	out, done = c.begin(context.Background(), "--to", to)
-	c.invited(out, done)
-	c.grant(t, demo.DefaultUser, demo.DefaultPassword)
-	if err := <-done; err != nil {
-		t.Fatalf("connect again = %v\n%s", err, out)
+	if all, _ := os.ReadDir(g.dir); len(all) != 1 {
+		t.Errorf("%d files are left, want one", len(all))
 	}
 }
 
-// TestConnectRefusals: what is granted by somebody else is given back, and no
-// file is touched that is not for this.
-func TestConnectRefusals(t *testing.T) {
-	c := newConnectsTo(t)
-	empty := func(to string) {
-		t.Helper()
-		if _, err := os.Lstat(to); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("%s is there: %v", to, err)
-		}
-		if hidden, _ := filepath.Glob(filepath.Join(filepath.Dir(to), ".*")); len(hidden) > 0 {
-			t.Errorf("left are %v", hidden)
-		}
+// TestConnectNeedsNextcloudAlone: what is to be obtained may be what the
+// configuration lacks.
+func TestConnectNeedsNextcloudAlone(t *testing.T) {
+	g := newGranting(t)
+	file := g.at("password")
+	g.env = append(g.env, "NEXTCLOUD_WEBDAV_USERNAME="+demo.DefaultUser, "NEXTCLOUD_WEBDAV_PASSWORD_FILE="+file)
+	if out, err := g.connect(t.Context(), demo.DefaultUser, demo.DefaultPassword, "--to", file); err != nil {
+		t.Errorf("connect = %v, want nil\n%s", err, out)
 	}
-	to := filepath.Join(c.dir, "a")
-	out, done := c.begin(context.Background(), "--to", to, "--user", "nurse")
-	c.invited(out, done)
-	c.grant(t, demo.DefaultUser, demo.DefaultPassword)
-	if err := <-done; err == nil || !strings.Contains(err.Error(), "has to be by nurse") {
-		t.Errorf("connect granted by another = %v", err)
+	g.env = []string{"NEXTCLOUD_CLIENT_ID=c"}
+	if out, err := g.connect(t.Context(), "", ""); !errors.Is(err, errSaid) || !strings.Contains(out, "nextcloud.url: is required") {
+		t.Errorf("connect without an address = %v, want it to say so\n%s", err, out)
 	}
-	empty(to)
-	if c.accepts(demo.DefaultUser) {
-		t.Error("what another granted is still good")
-	}
+}
 
-	ctx, cancel := context.WithCancel(context.Background())
-	out, done = c.begin(ctx, "--to", to)
-	c.invited(out, done)
-	cancel()
-	if err := <-done; err == nil || !strings.Contains(err.Error(), "nothing was written") {
-		t.Errorf("connect that was stopped = %v", err)
-	}
-	empty(to)
-
-	open, link := filepath.Join(c.dir, "open"), filepath.Join(c.dir, "link")
-	if err := errors.Join(os.WriteFile(open, []byte("x"), 0o644), os.Symlink(open, link)); err != nil {
+func TestConnectAsSomebodyElse(t *testing.T) {
+	g := newGranting(t)
+	file := g.at("password")
+	if err := os.WriteFile(file, []byte("before\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for name, args := range map[string][]string{
-		"a file that others may read": {"--to", open}, "a link": {"--to", link}, "a link, by force": {"--to", link, "--force"},
-		"a folder": {"--to", c.dir}, "no such folder": {"--to", filepath.Join(c.dir, "no", "where")}, "what is left over": {"x"},
-	} {
-		_, done := c.begin(context.Background(), args...)
-		if err := <-done; err == nil {
-			t.Errorf("connect to %s = nil, want a refusal", name)
-		}
+	g.env = append(g.env, "NEXTCLOUD_WEBDAV_USERNAME=voiceassist_service", "NEXTCLOUD_CALDAV_USERNAME=voiceassist_service")
+	out, err := g.connect(t.Context(), demo.DefaultUser, demo.DefaultPassword, "--to", file)
+	if err == nil || !strings.Contains(err.Error(), "granted by testdoc, and has to be by voiceassist_service") {
+		t.Errorf("connect = %v, want that it is somebody else's\n%s", err, out)
 	}
-	if b, _ := os.ReadFile(open); string(b) != "x" {
-		t.Errorf("a file that others may read became %q", b)
+	if b, _ := os.ReadFile(file); string(b) != "before\n" {
+		t.Errorf("the file = %q, want it as it was", b)
+	}
+	if all, _ := os.ReadDir(g.dir); len(all) != 1 {
+		t.Errorf("%d files are left, want one", len(all))
+	}
+	if n := g.cloud.Calls(demo.AppPassword); n != 1 {
+		t.Errorf("%d calls on app passwords, want one that deletes it", n)
 	}
 }
 
-// TestRotationWhileServing exchanges the service account's password again and
-// again while programs use it: no request fails.
-func TestRotationWhileServing(t *testing.T) {
-	c := newConnectsTo(t)
-	to := filepath.Join(c.dir, "secret")
-	out, done := c.begin(context.Background(), "--to", to)
-	c.invited(out, done)
-	c.grant(t, demo.DefaultUser, demo.DefaultPassword)
-	if err := <-done; err != nil {
-		t.Fatalf("connect = %v\n%s", err, out)
+func TestConnectStops(t *testing.T) {
+	g := newGranting(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		for g.polls.Load() == 0 && ctx.Err() == nil {
+			time.Sleep(5 * time.Millisecond)
+		}
+		cancel()
+	}()
+	out, err := g.connect(ctx, "", "", "--to", g.at("password"))
+	if err == nil || !strings.Contains(err.Error(), "stopped; nothing was written") {
+		t.Errorf("connect = %v, want that it was stopped\n%s", err, out)
 	}
-	client, hash := authn.NewSecret()
-	secret := client.Reveal()
-	addr := freeAddr(t)
-	w := &town{T: t, site: "http://" + addr, log: &output{}, audit: &output{}}
-	w.start([]string{"NEXTCLOUD_BASE_URL=" + c.url, "NEXTCLOUD_CLIENT_ID=x", "NEXTCLOUD_CLIENT_SECRET=y", "NEXTCLOUD_REDIRECT_URI=http://" + addr + "/auth/callback",
-		"ANTEROOM_UPSTREAM=" + c.url, "ANTEROOM_SERVER_LISTEN=" + addr, "ANTEROOM_SERVER_ADMIN_LISTEN=127.0.0.1:0",
-		`ANTEROOM_CLIENTS=[{name: indexer, secret_hash: "` + hash + `"}]`,
-		"NEXTCLOUD_WEBDAV_USERNAME=testdoc", "NEXTCLOUD_WEBDAV_PASSWORD_FILE=" + to, "NEXTCLOUD_CALDAV_USERNAME=testdoc", "NEXTCLOUD_CALDAV_PASSWORD_FILE=" + to,
-		"ANTEROOM_INTEGRATIONS_ROTATE_EVERY=720h"})
-	var wg sync.WaitGroup
-	var asked, failed atomic.Int32
-	over := make(chan struct{})
-	ask := func(method, path, body string) {
-		resp, text := w.ask(nil, method, path, body, basic("indexer", secret), "Depth: 1")
-		if asked.Add(1); resp.StatusCode/100 != 2 {
-			if failed.Add(1) < 4 {
-				t.Errorf("%s %s while rotating = %d %s", method, path, resp.StatusCode, text)
-			}
+	if all, _ := os.ReadDir(g.dir); len(all) != 0 {
+		t.Errorf("%d files are left, want none", len(all))
+	}
+}
+
+// TestConnectRefusesFiles: nobody is asked for anything that could not be kept.
+func TestConnectRefusesFiles(t *testing.T) {
+	g := newGranting(t)
+	if err := os.WriteFile(g.at("readable"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(g.at("elsewhere"), g.at("link")); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--to", g.at("readable")}, "others may use it (mode 0644)"},
+		{[]string{"--to", g.at("link")}, "symbolic link"},
+		{[]string{"--to", g.at("link"), "--force"}, "symbolic link"},
+		{[]string{"--to", g.dir}, "is no file"},
+		{[]string{"--to", g.at("absent/file")}, "no such file or directory"},
+		{[]string{"more"}, "do not know what to do"},
+	} {
+		if out, err := g.connect(t.Context(), "", "", tt.args...); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("connect %v = %v, want %q\n%s", tt.args, err, tt.want, out)
 		}
 	}
-	for _, r := range [][3]string{{"GET", "/integrations/files", ""}, {"PROPFIND", "/dav/files/testdoc/", ""}, {"GET", "/integrations/calendars", ""}, {"GET", "/integrations/files/entry?path=/", ""}} {
-		wg.Go(func() {
-			for {
-				select {
-				case <-over:
-					return
-				default:
-					ask(r[0], r[1], r[2])
-				}
-			}
-		})
+	if n := g.cloud.Calls(demo.Flow); n != 0 {
+		t.Errorf("Nextcloud was asked %d times, want never", n)
 	}
-	before, _ := os.ReadFile(to)
-	for range 4 {
-		for n := asked.Load(); asked.Load() < n+12; time.Sleep(time.Millisecond) { // as nobody rotates faster than programs ask
+	if out, err := g.connect(t.Context(), demo.DefaultUser, demo.DefaultPassword, "--to", g.at("readable"), "--force"); err != nil {
+		t.Errorf("connect --force = %v, want nil\n%s", err, out)
+	}
+	if info, _ := os.Stat(g.at("readable")); info.Mode() != 0o600 {
+		t.Errorf("the replaced file's mode = %v, want 0600", info.Mode())
+	}
+}
+
+func TestConnectWhileNextcloudIsAway(t *testing.T) {
+	g := newGranting(t)
+	g.cloud.SetDown(true)
+	if out, err := g.connect(t.Context(), "", "", "--to", g.at("password")); err == nil || !strings.Contains(err.Error(), "does not answer") {
+		t.Errorf("connect = %v, want that Nextcloud does not answer\n%s", err, out)
+	}
+}
+
+func TestWaitingShowsASpinner(t *testing.T) {
+	var b bytes.Buffer
+	w := &waiting{out: &b, terminal: true}
+	w.begin("Waiting")
+	w.rest(t.Context(), spinEvery+spinEvery/2)
+	w.note("Nextcloud does not answer")
+	w.show()
+	w.end()
+	for _, want := range []string{"⠋ Waiting", "⠙ Waiting", "Nextcloud does not answer", "\r\x1b[K"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("it shows %q, want %q in it", b.String(), want)
 		}
-		var text output
-		if err := run(context.Background(), []string{"connect", "rotate"}, system{Environ: w.env, Out: &text, Err: &text}); err != nil || !strings.Contains(text.String(), "exchanged") {
-			t.Errorf("connect rotate = %v: %s", err, text.String())
-		}
 	}
-	close(over)
-	wg.Wait()
-	after, _ := os.ReadFile(to)
-	if failed.Load() > 0 || asked.Load() < 10 || string(before) == string(after) {
-		t.Errorf("%d of %d requests failed; the password changed: %v", failed.Load(), asked.Load(), string(before) != string(after))
-	}
-	w.stop()
-	if log := w.log.String(); strings.Contains(log, strings.TrimSpace(string(after))) || strings.Contains(log, strings.TrimSpace(string(before))) {
-		t.Error("the log has a password")
+	b.Reset()
+	plain := &waiting{out: &b}
+	plain.begin("Waiting")
+	plain.note("away")
+	plain.note("away")
+	plain.end()
+	if b.String() != "Waiting ...\naway ...\n" {
+		t.Errorf("without a terminal it shows %q, want a line for each thing", b.String())
 	}
 }
