@@ -204,7 +204,7 @@ func (w *town) ask(p *person.Person, method, path, body string, header ...string
 		w.Fatal(err)
 	}
 	defer resp.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 32<<20))
 	if err != nil {
 		w.Fatal(err)
 	}

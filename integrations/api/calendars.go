@@ -134,11 +134,15 @@ func (x *exchange) listEvents(in *listEvents) error {
 	return page(x, events, skip, in.Limit, incomplete)
 }
 
+// maxPage is of how many bytes a page is, and then one more item: occurrences
+// of one event may each have all of its long text.
+const maxPage = 8 << 20
+
 // page answers with a part of a list that is in memory.
 func page[T any](x *exchange, all []T, skip, limit int, incomplete bool) error {
 	out, more := x.listing(), next{}
 	for i := min(skip, len(all)); i < len(all); i++ {
-		if i == skip+limit {
+		if i == skip+limit || out.bytes > maxPage {
 			more.Cursor = placeOf(i, "")
 			break
 		}

@@ -124,9 +124,10 @@ func (x *exchange) versioned(status int, tag string, v any) error {
 
 // list is an answer {"items": [...], ...} that is written as it comes about.
 type list struct {
-	x   *exchange
-	n   int
-	buf bytes.Buffer
+	x     *exchange
+	n     int
+	bytes int // of all items so far
+	buf   bytes.Buffer
 }
 
 // listing begins a list with its first item: until then the operation can
@@ -138,10 +139,12 @@ func (l *list) add(v any) error {
 	if l.n > 0 {
 		l.buf.WriteByte(',')
 	}
+	before := l.buf.Len()
 	if err := encode(&l.buf, v); err != nil {
 		return err
 	}
 	l.buf.Truncate(l.buf.Len() - 1) // the encoder ends each with a line
+	l.bytes += l.buf.Len() - before
 	l.n++
 	if l.buf.Len() < flushSize {
 		return nil

@@ -90,7 +90,7 @@ const calendarProps = `<?xml version="1.0"?><d:propfind xmlns:d="DAV:" xmlns:c="
 // among them.
 func (c *Calendars) Calendars(ctx context.Context) ([]Calendar, error) {
 	all := []Calendar{}
-	_, err := multistatus.Ask(ctx, c.o.HTTP, multistatus.Request{Method: "PROPFIND", URL: c.o.At(c.home), Depth: "1", Body: calendarProps, What: "home of calendars"},
+	_, err := multistatus.Ask(ctx, c.o.HTTP, multistatus.Request{Method: "PROPFIND", URL: c.o.At(c.home), Depth: "1", Body: calendarProps, What: "home of calendars", Most: maxHome},
 		func(r *multistatus.Response[calendarProp]) error {
 			p := r.Found()
 			place, ok := c.o.Place(r.Href)
@@ -103,7 +103,10 @@ func (c *Calendars) Calendars(ctx context.Context) ([]Calendar, error) {
 	return all, err
 }
 
-const maxCalendars = 1000
+const (
+	maxCalendars = 1000
+	maxHome      = 4 << 20 // bytes of a server's answer
+)
 
 func (p *calendarProp) calendar(place string) Calendar {
 	k := Calendar{ID: path.Base(place), Name: p.Name, Color: p.Color, Description: p.Description, Version: p.Tag, token: p.Token, place: place}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/emersion/go-ical"
+
+	"anteroom/integrations/contentline"
 )
 
 // Event is one event, or one occurrence of one that recurs.
@@ -47,11 +49,7 @@ func textOf(c *ical.Component, name string) string {
 	if p == nil {
 		return ""
 	}
-	s, err := p.Text()
-	if err != nil {
-		s = p.Value
-	}
-	return strings.ToValidUTF8(s, "\uFFFD")
+	return contentline.Text(p.Value)
 }
 
 func attendeeOf(p *ical.Prop) Attendee {
@@ -62,23 +60,12 @@ func attendeeOf(p *ical.Prop) Attendee {
 	return a
 }
 
-// event is an occurrence for programs.
-func (o *occurrence) event(here *zone) Event {
-	c := o.comp
+// said is what a component says of an event, but for when it is.
+func said(c *ical.Component) Event {
 	e := Event{
 		UID: textOf(c, ical.PropUID), Title: textOf(c, ical.PropSummary), Description: textOf(c, ical.PropDescription), Location: textOf(c, ical.PropLocation),
-		AllDay: o.start.day, Start: o.start.text(here), End: o.end.text(here),
 		Status: strings.ToLower(textOf(c, ical.PropStatus)), Free: strings.EqualFold(textOf(c, ical.PropTransparency), "TRANSPARENT"),
 		URL: textOf(c, ical.PropURL), Private: !slices.Contains([]string{"", "PUBLIC"}, strings.ToUpper(textOf(c, ical.PropClass))),
-	}
-	if o.start.zone != nil {
-		e.TimeZone = o.start.zone.name
-	} else if !o.start.day {
-		e.Floating = o.start.tzid == ""
-		e.TimeZone = o.start.tzid // one that nobody knows, and is read as where one is
-	}
-	if o.id != nil {
-		e.Occurrence = o.id.text(here)
 	}
 	if p := c.Props.Get(ical.PropRecurrenceRule); p != nil {
 		e.Recurrence = p.Value
@@ -88,14 +75,13 @@ func (o *occurrence) event(here *zone) Event {
 		e.Organizer = &a
 	}
 	for _, p := range c.Props.Values(ical.PropAttendee) {
-		if len(e.Attendees) < maxAttendees {
+		if len(e.Attendees) < maxEntries {
 			e.Attendees = append(e.Attendees, attendeeOf(&p))
 		}
 	}
 	for _, p := range c.Props.Values(ical.PropCategories) {
-		if list, err := p.TextList(); err == nil && len(e.Categories) < maxAttendees {
-			e.Categories = append(e.Categories, list...)
-		}
+		list := contentline.List(p.Value[:min(len(p.Value), maxList)])
+		e.Categories = append(e.Categories, list[:min(len(list), maxEntries-len(e.Categories))]...)
 	}
 	for _, name := range []string{ical.PropLastModified, ical.PropDateTimeStamp} {
 		if p := c.Props.Get(name); p != nil && e.Updated.IsZero() {
@@ -107,4 +93,49 @@ func (o *occurrence) event(here *zone) Event {
 	return e
 }
 
-const maxAttendees = 500
+const (
+	maxEntries = 500      // attendees, or categories, of one event
+	maxList    = 64 << 10 // bytes of a list of categories
+)
+
+// size is about how many bytes an event's texts have.
+func (e *Event) size() int {
+	n := len(e.UID) + len(e.Title) + len(e.Description) + len(e.Location) + len(e.URL) + len(e.Recurrence)
+	for _, a := range e.Attendees {
+		n += len(a.Name) + len(a.Email) + len(a.Status)
+	}
+	for _, c := range e.Categories {
+		n += len(c)
+	}
+	return n
+}
+
+// told are the events that components are: each is read once, and its
+// occurrences share its texts.
+type told map[*ical.Component]*Event
+
+func (t told) of(c *ical.Component) *Event {
+	e := t[c]
+	if e == nil {
+		read := said(c)
+		e = &read
+		t[c] = e
+	}
+	return e
+}
+
+// event is an occurrence for programs, of what its component says.
+func (o *occurrence) event(said *Event, here *zone) Event {
+	e := *said
+	e.AllDay, e.Start, e.End = o.start.day, o.start.text(here), o.end.text(here)
+	if o.start.zone != nil {
+		e.TimeZone = o.start.zone.name
+	} else if !o.start.day {
+		e.Floating = o.start.tzid == ""
+		e.TimeZone = o.start.tzid // one that nobody knows, and is read as where one is
+	}
+	if o.id != nil {
+		e.Occurrence = o.id.text(here)
+	}
+	return e
+}

@@ -16,11 +16,10 @@ import (
 )
 
 const (
-	maxObject  = 2 << 20 // bytes of one event, with all its overrides
-	maxWindow  = 5 * 366 * 24 * time.Hour
-	maxEvents  = 20_000 // occurrences in one answer
-	expandTime = 10 * time.Second
-	margin     = 36 * time.Hour // around a window: floating times, and days, are elsewhere at another time
+	maxObject = 2 << 20 // bytes of one event, with all its overrides
+	maxWindow = 5 * 366 * 24 * time.Hour
+	maxEvents = 20_000         // occurrences in one answer
+	margin    = 36 * time.Hour // around a window: floating times, and days, are elsewhere at another time
 )
 
 // object is one calendar object resource (RFC 4791 §4.1).
@@ -58,6 +57,7 @@ var errUnreadable = errors.New("it is no iCalendar that can be read")
 const (
 	maxHead    = 16 << 10 // bytes of a property's name and parameters, which the library reads in the square of the time
 	maxNesting = 8
+	maxParts   = 100_000 // lines and parameters, each of which takes some hundred bytes when it is read
 )
 
 // tame refuses what the library would take long for.
@@ -65,13 +65,14 @@ func tame(text string) error {
 	if len(text) > maxObject {
 		return errUnreadable
 	}
-	head, value, quoted, depth := 0, false, false, 0
+	head, value, quoted, depth, parts := 0, false, false, 0, 0
 	for line := range strings.SplitAfterSeq(text, "\n") {
 		if line == "" {
 			continue
 		}
 		if line[0] != ' ' && line[0] != '\t' {
 			head, value, quoted = 0, false, false
+			parts++
 			if len(line) >= 6 && strings.EqualFold(line[:6], "BEGIN:") {
 				depth++
 			} else if len(line) >= 4 && strings.EqualFold(line[:4], "END:") {
@@ -82,11 +83,13 @@ func tame(text string) error {
 			switch head++; {
 			case line[i] == '"':
 				quoted = !quoted
+			case line[i] == ';', line[i] == ',':
+				parts++
 			case line[i] == ':' && !quoted:
 				value = true
 			}
 		}
-		if head > maxHead || depth > maxNesting {
+		if head > maxHead || depth > maxNesting || parts > maxParts {
 			return errUnreadable
 		}
 	}
@@ -128,26 +131,24 @@ func (c *Calendars) Events(ctx context.Context, k Calendar, w Window) (events []
 	if err != nil {
 		return nil, false, err
 	}
-	late := c.o.Now().Add(expandTime)
 	type timed struct {
 		at time.Time
 		e  Event
 	}
 	var all []timed
-	err = c.query(ctx, k, w, func(o *object) error {
-		for _, s := range seriesOf(o.cal) {
-			if len(all) >= maxEvents || c.o.Now().After(late) {
-				cut = true
-				return nil
+	m := &meter{now: c.o.Now}
+	cut, err = c.query(ctx, k, w, m, func(o *object, s *series, t told) (more bool) {
+		return s.expand(w.From, w.To, z, func(x occurrence) {
+			if m.entries++; m.full() {
+				return
 			}
-			more := s.expand(w.From, w.To, z, func(x occurrence) {
-				e := x.event(z)
-				e.ID, e.ETag, e.Calendar = o.id, o.etag, k.ID
-				all = append(all, timed{x.start.at(z), e})
-			})
-			cut = cut || more
-		}
-		return ctx.Err()
+			if t[x.comp] == nil {
+				m.bytes += t.of(x.comp).size()
+			}
+			e := x.event(t.of(x.comp), z)
+			e.ID, e.ETag, e.Calendar = o.id, o.etag, k.ID
+			all = append(all, timed{x.start.at(z), e})
+		})
 	})
 	if err != nil {
 		return nil, false, err
@@ -158,29 +159,65 @@ func (c *Calendars) Events(ctx context.Context, k Calendar, w Window) (events []
 		}
 		return strings.Compare(a.e.ID, b.e.ID)
 	})
-	events = make([]Event, 0, min(len(all), maxEvents))
-	for _, t := range all[:min(len(all), maxEvents)] {
+	events = make([]Event, 0, len(all))
+	for _, t := range all {
 		events = append(events, t.e)
 	}
-	return events, cut || len(all) > maxEvents, nil
+	return events, cut, nil
 }
 
-// query asks for the objects that have something in a window. One that cannot
-// be read does not keep the others from being.
-func (c *Calendars) query(ctx context.Context, k Calendar, w Window, each func(*object) error) error {
+// meter is what one answer takes, whatever calendars have in them.
+type meter struct {
+	now     func() time.Time
+	spent   time.Duration // on reading and expanding
+	entries int
+	bytes   int // of texts
+}
+
+const (
+	maxSpent = 2 * time.Second
+	maxTexts = 16 << 20 // bytes
+	maxAsked = 64 << 20 // bytes of a server's answer
+)
+
+// full reports whether an answer takes no more.
+func (m *meter) full() bool {
+	return m.spent > maxSpent || m.entries > maxEvents || m.bytes > maxTexts
+}
+
+// errFull ends a query of which as much was read as an answer takes.
+var errFull = errors.New("the answer is full")
+
+// query asks for the objects that have something in a window, and gives each
+// series in them to a function, which reports whether there is more of it. One
+// that cannot be read does not keep the others from being. cut: there is more.
+func (c *Calendars) query(ctx context.Context, k Calendar, w Window, m *meter, each func(*object, *series, told) (more bool)) (cut bool, err error) {
 	body := fmt.Sprintf(`<?xml version="1.0"?><c:calendar-query xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:caldav"><d:prop><d:getetag/><c:calendar-data/></d:prop><c:filter><c:comp-filter name="VCALENDAR"><c:comp-filter name="VEVENT"><c:time-range start="%s" end="%s"/></c:comp-filter></c:comp-filter></c:filter></c:calendar-query>`,
 		w.From.UTC().Add(-margin).Format(utcForm), w.To.UTC().Add(margin).Format(utcForm))
-	_, err := multistatus.Ask(ctx, c.o.HTTP, multistatus.Request{Method: "REPORT", URL: c.o.At(k.place), Depth: "1", Body: body, What: "calendar"},
-		func(r *multistatus.Response[objectProp]) error {
-			p := r.Found()
-			cal, err := readObject(p.Data)
-			id, ok := collections.ID(r.Href)
-			if err != nil || !ok {
-				return nil
+	q := multistatus.Request{Method: "REPORT", URL: c.o.At(k.place), Depth: "1", Body: body, What: "calendar", Largest: 4 * maxObject, Most: maxAsked}
+	_, err = multistatus.Ask(ctx, c.o.HTTP, q, func(r *multistatus.Response[objectProp]) error {
+		begun := m.now()
+		defer func() { m.spent += m.now().Sub(begun) }()
+		p := r.Found()
+		cal, err := readObject(p.Data)
+		id, ok := collections.ID(r.Href)
+		if err != nil || !ok {
+			return nil
+		}
+		o, t := &object{id: id, etag: p.ETag, calendar: k, cal: cal}, told{}
+		for _, s := range seriesOf(cal) {
+			more := each(o, s, t)
+			cut = cut || more
+			if m.full() {
+				return errFull
 			}
-			return each(&object{id: id, etag: p.ETag, calendar: k, cal: cal})
-		})
-	return err
+		}
+		return ctx.Err()
+	})
+	if errors.Is(err, errFull) || errors.Is(err, multistatus.ErrMost) {
+		return true, nil
+	}
+	return cut, err
 }
 
 // read takes apart what was fetched.
@@ -222,7 +259,8 @@ func (o *object) event(z *zone) (Event, error) {
 		v := &s.overrides[0]
 		x = occurrence{v.comp, v.start, v.length.endOf(v.start, v.start, z), &v.id}
 	}
-	e := x.event(z)
+	one := said(x.comp)
+	e := x.event(&one, z)
 	e.ID, e.ETag, e.Calendar = o.id, o.etag, o.calendar.ID
 	return e, nil
 }

@@ -3,7 +3,6 @@ package calendars
 import (
 	"context"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -22,29 +21,30 @@ func (c *Calendars) FreeBusy(ctx context.Context, calendars []Calendar, w Window
 		return nil, false, err
 	}
 	var all []Busy
-	late := c.o.Now().Add(expandTime)
+	m := &meter{now: c.o.Now}
+	asked := map[string]bool{}
 	for _, k := range calendars {
-		err := c.query(ctx, k, w, func(o *object) error {
-			for _, s := range seriesOf(o.cal) {
-				if len(all) >= maxEvents || c.o.Now().After(late) {
-					cut = true
-					return nil
+		if asked[k.place] {
+			continue
+		}
+		asked[k.place] = true
+		short, err := c.query(ctx, k, w, m, func(_ *object, s *series, t told) (more bool) {
+			return s.expand(w.From, w.To, z, func(x occurrence) {
+				if e := t.of(x.comp); e.Free || e.Status == "cancelled" || m.full() {
+					return
 				}
-				more := s.expand(w.From, w.To, z, func(x occurrence) {
-					if strings.EqualFold(textOf(x.comp, "TRANSP"), "TRANSPARENT") || strings.EqualFold(textOf(x.comp, "STATUS"), "CANCELLED") {
-						return
-					}
-					b := Busy{maxTime(x.start.at(z), w.From).UTC(), minTime(x.end.at(z), w.To).UTC()}
-					if b.End.After(b.Start) {
-						all = append(all, b)
-					}
-				})
-				cut = cut || more
-			}
-			return ctx.Err()
+				b := Busy{maxTime(x.start.at(z), w.From).UTC(), minTime(x.end.at(z), w.To).UTC()}
+				if b.End.After(b.Start) {
+					m.entries++
+					all = append(all, b)
+				}
+			})
 		})
 		if err != nil {
 			return nil, false, err
+		}
+		if cut = cut || short; m.full() {
+			break
 		}
 	}
 	return merged(all), cut, nil

@@ -154,7 +154,7 @@ const (
 	firstOnset = 1900
 	lastOnset  = 2200
 	maxZones   = 50 // that one event, or a calendar, speaks of
-	maxParts   = 50 // rules for changes of clocks in one event
+	maxChanges = 50 // rules for changes of clocks in one event
 )
 
 // onsetsOf reads a VTIMEZONE.
@@ -171,7 +171,7 @@ func (z *zones) onsetsOf(c *ical.Component) (all []onset) {
 			continue
 		}
 		walls := []time.Time{wall}
-		if rule := part.Props.Get(ical.PropRecurrenceRule); rule != nil && z.rules < maxParts {
+		if rule := part.Props.Get(ical.PropRecurrenceRule); rule != nil && z.rules < maxChanges {
 			z.rules++
 			walls = append(walls, yearly(rule.Value, wall)...)
 		}

@@ -271,7 +271,7 @@ func (s *Service) synced(ctx context.Context, place, token string, each func(*Ch
 	b.WriteString(`<?xml version="1.0"?><d:sync-collection xmlns:d="DAV:"><d:sync-token>`)
 	_ = xml.EscapeText(&b, []byte(token))
 	b.WriteString(`</d:sync-token><d:sync-level>1</d:sync-level><d:prop><d:getetag/></d:prop></d:sync-collection>`)
-	next, err = s.etags(ctx, multistatus.Request{Method: "REPORT", URL: s.At(place), Body: b.String(), What: "collection"}, place, each)
+	next, err = s.etags(ctx, multistatus.Request{Method: "REPORT", URL: s.At(place), Body: b.String(), What: "collection", Most: maxChanges}, place, each)
 	if err == nil && next == "" {
 		err = integrations.Unusable(s.Name, errors.New("it gives no sync-token"))
 	}
@@ -282,13 +282,15 @@ func (s *Service) synced(ctx context.Context, place, token string, each func(*Ch
 // stands for all that there was.
 const listCursor = "list:"
 
-// maxListed is how many resources of such a server are looked at.
-const maxListed = 100_000
+const (
+	maxListed  = 100_000   // resources of such a server that are looked at
+	maxChanges = 256 << 20 // bytes of a server's answer
+)
 
 // listed lists all there are, if they are other than before.
 func (s *Service) listed(ctx context.Context, place, before string, each func(*Change) error) (next string, complete bool, err error) {
 	var all []Change
-	_, err = s.etags(ctx, multistatus.Request{Method: "PROPFIND", URL: s.At(place), Depth: "1", What: "collection",
+	_, err = s.etags(ctx, multistatus.Request{Method: "PROPFIND", URL: s.At(place), Depth: "1", What: "collection", Most: maxChanges,
 		Body: `<?xml version="1.0"?><d:propfind xmlns:d="DAV:"><d:prop><d:getetag/></d:prop></d:propfind>`}, place, func(c *Change) error {
 		if len(all) == maxListed {
 			return integrations.Unusable(s.Name, errors.New("it has more than can be compared"))

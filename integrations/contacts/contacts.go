@@ -81,6 +81,7 @@ type bookProp struct {
 const (
 	bookProps = `<?xml version="1.0"?><d:propfind xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:carddav" xmlns:s="http://calendarserver.org/ns/"><d:prop><d:resourcetype/><d:displayname/><c:addressbook-description/><s:getctag/><d:sync-token/><d:current-user-privilege-set/></d:prop></d:propfind>`
 	maxBooks  = 1000
+	maxHome   = 4 << 20 // bytes of a server's answer
 	maxFound  = 20_000  // contacts in one answer
 	maxCard   = 4 << 20 // bytes, with its photo
 	mediaType = "text/vcard; charset=utf-8"
@@ -90,7 +91,7 @@ const (
 // among them.
 func (c *Contacts) Books(ctx context.Context) ([]Book, error) {
 	all := []Book{}
-	_, err := multistatus.Ask(ctx, c.o.HTTP, multistatus.Request{Method: "PROPFIND", URL: c.o.At(c.home), Depth: "1", Body: bookProps, What: "home of address books"},
+	_, err := multistatus.Ask(ctx, c.o.HTTP, multistatus.Request{Method: "PROPFIND", URL: c.o.At(c.home), Depth: "1", Body: bookProps, What: "home of address books", Most: maxHome},
 		func(r *multistatus.Response[bookProp]) error {
 			p := r.Found()
 			place, ok := c.o.Place(r.Href)

@@ -20,9 +20,26 @@ import (
 // properties that are read, tagged as encoding/xml wants them. Servers write its
 // parts in any order.
 type Response[Prop any] struct {
-	Href     string           `xml:"DAV: href"`
-	Propstat []Propstat[Prop] `xml:"DAV: propstat"`
-	Status   string           `xml:"DAV: status"`
+	Href     string          `xml:"DAV: href"`
+	Propstat Propstats[Prop] `xml:"DAV: propstat"`
+	Status   string          `xml:"DAV: status"`
+}
+
+// Propstats are those of a response.
+type Propstats[Prop any] []Propstat[Prop]
+
+// UnmarshalXML implements xml.Unmarshaler: it bounds how many there are, since
+// an empty one takes a few bytes in an answer, and a lot of them in memory.
+func (p *Propstats[Prop]) UnmarshalXML(d *xml.Decoder, t xml.StartElement) error {
+	if len(*p) == maxPropstats {
+		return errLong
+	}
+	var one Propstat[Prop]
+	if err := d.DecodeElement(&one, &t); err != nil {
+		return err
+	}
+	*p = append(*p, one)
+	return nil
 }
 
 // Propstat is what was found, or was not.
@@ -59,11 +76,14 @@ type Request struct {
 	Depth       string // "" for none
 	Body        string // XML
 	What        string // what it is about, in a refusal: "file", "calendar"
+	Largest     int    // bytes that one response may have; 0: 1 MiB
+	Most        int64  // bytes that are read of the answer, and then it is ErrMost; 0: however many it has
 }
 
 const (
-	maxResponse = 8 << 20 // of one response: an event may have pictures
-	maxNesting  = 64
+	maxResponse  = 1 << 20
+	maxNesting   = 64
+	maxPropstats = 16 // of one response: there is one for each status
 )
 
 // Ask puts a question and gives each response to a function, as they come. What
@@ -92,24 +112,37 @@ func Ask[Prop any](ctx context.Context, client *http.Client, q Request, each fun
 	if resp.StatusCode != http.StatusMultiStatus {
 		return "", &integrations.Problem{Status: http.StatusBadGateway, Reason: integrations.ReasonNotDAV, Text: "What answers in Nextcloud's place is no DAV server."}
 	}
-	return Read(resp.Body, each)
+	return read(resp.Body, q.Largest, q.Most, each)
 }
 
 // metered ends when nobody has come by for too long: what is between two
-// responses, or within one, is bounded.
+// responses, or within one, is bounded; so is the whole, if that is said.
 type metered struct {
-	r    io.Reader
-	left int
+	r           io.Reader
+	left        int
+	whole, most int64
 }
 
 var errLong = errors.New("a response of a multistatus is too long")
 
+// ErrMost is within the refusal of an answer of which as much was read as was
+// wanted.
+var ErrMost = errors.New("there is more than is read")
+
+// shortest is how many bytes a response has at least, on average over an answer
+// whose length is bounded: to read none of use takes time, too.
+const shortest = 256
+
 func (m *metered) Read(p []byte) (int, error) {
-	if m.left <= 0 {
+	switch {
+	case m.left <= 0:
 		return 0, errLong
+	case m.most > 0 && m.whole >= m.most:
+		return 0, ErrMost
 	}
 	n, err := m.r.Read(p[:min(len(p), m.left)])
 	m.left -= n
+	m.whole += int64(n)
 	return n, err
 }
 
@@ -122,9 +155,16 @@ func unusable(err error) error {
 
 // Read takes a multistatus apart.
 func Read[Prop any](body io.Reader, each func(*Response[Prop]) error) (tail string, err error) {
-	m := &metered{r: body, left: maxResponse}
+	return read(body, 0, 0, each)
+}
+
+func read[Prop any](body io.Reader, largest int, most int64, each func(*Response[Prop]) error) (tail string, err error) {
+	if largest == 0 {
+		largest = maxResponse
+	}
+	m := &metered{r: body, left: largest, most: most}
 	d := xml.NewDecoder(m)
-	depth := 0
+	depth, n := 0, int64(0)
 	for {
 		token, err := d.Token()
 		if err != nil {
@@ -139,7 +179,10 @@ func Read[Prop any](body io.Reader, each func(*Response[Prop]) error) (tail stri
 				return "", err
 			}
 			if done {
-				m.left = maxResponse
+				m.left = largest
+				if n++; most > 0 && n*shortest > most {
+					return "", unusable(ErrMost)
+				}
 				continue
 			}
 			if depth++; depth > maxNesting {
