@@ -28,7 +28,7 @@ func (c *calendarOf) ask(method, path, body string, header ...string) (*http.Res
 // put has an event be as a server, or somebody who sends invitations, has it.
 func (c *calendarOf) put(id, text string) {
 	c.t.Helper()
-	resp, body := c.w.ask(nil, "PUT", "/calendar/calendars/testdoc/personal/"+id, text, "Content-Type: text/calendar; charset=utf-8", c.auth)
+	resp, body := c.w.ask(nil, "PUT", "/calendar/testdoc/personal/"+id, text, "Content-Type: text/calendar; charset=utf-8", c.auth)
 	if resp.StatusCode/100 != 2 {
 		c.t.Fatalf("PUT %s = %d %s", id, resp.StatusCode, body)
 	}
@@ -65,5 +65,30 @@ func TestPagesAreBounded(t *testing.T) {
 			t.Errorf("%d occurrences on %d pages, want 365 on several", n, pages)
 		}
 		return
+	}
+}
+
+// TestCallersMistakes: what a program says by mistake, or by design, changes
+// nothing and breaks nothing.
+func TestCallersMistakes(t *testing.T) {
+	c := attackedCalendar(t)
+	c.put("weekly.ics", "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//test\r\nBEGIN:VEVENT\r\nUID:weekly\r\nDTSTAMP:20260101T000000Z\r\nDTSTART:20260105T090000Z\r\nRRULE:FREQ=WEEKLY\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n")
+	for _, s := range []struct {
+		method, path, body string
+		want               int
+		says               string
+	}{
+		{"DELETE", attacked + "/weekly.ics?occurrence=", "", 400, `"field":"occurrence"`}, // never all of it
+		{"PATCH", attacked + "/weekly.ics?occurrence=", `{"title":"x"}`, 400, `"field":"occurrence"`},
+		{"DELETE", attacked + "/weekly.ics?occurrence=2026-01-12", "", 404, `"field":"occurrence"`},
+		{"GET", "/integrations/calendars/free-busy?from=9998-01-01T00:00:00Z&to=9999-12-31T23:59:59-23:00", "", 400, `"field":"from"`},
+		{"GET", attacked + "?from=0000-01-01T00:00:00Z&to=0001-01-01T00:00:00Z", "", 400, `"field":"from"`},
+		{"GET", "/integrations/calendars/free-busy?from=2026-01-01T00:00:00Z&to=2026-01-14T00:00:00Z" + strings.Repeat("&calendar=personal", 50), "", 200, `{"items":[]}`},
+		{"GET", attacked + "/weekly.ics", "", 200, `"recurrence":"FREQ=WEEKLY"`},
+	} {
+		resp, body := c.ask(s.method, s.path, s.body, "If-Match: *")
+		if resp.StatusCode != s.want || !strings.Contains(body, s.says) {
+			t.Errorf("%s %s = %d %s, want %d with %s", s.method, s.path, resp.StatusCode, body, s.want, s.says)
+		}
 	}
 }

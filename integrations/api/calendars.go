@@ -216,7 +216,7 @@ func (x *exchange) getEvent(in *getEvent) error {
 // changeOne is what changes an event has in common.
 type changeOne struct {
 	oneEvent
-	Occurrence string `query:"occurrence" max:"40" doc:"of what recurs: only this occurrence, as its \"occurrence\" says"`
+	Occurrence string `query:"occurrence" min:"1" max:"40" doc:"of what recurs: only this occurrence, as its \"occurrence\" says"`
 	IfMatch    string `header:"If-Match" doc:"the event's ETag: it is changed only while it is that version; required"`
 }
 

@@ -108,6 +108,8 @@ func (w *Window) check() (*zone, error) {
 		return nil, integrations.Invalid("to", "is not after from.")
 	case d > maxWindow:
 		return nil, integrations.Invalid("to", "is more than five years after from.")
+	case w.From.UTC().Year() < 1 || w.To.UTC().Year() > 9990:
+		return nil, integrations.Invalid("from", "is not between the years 1 and 9985.")
 	}
 	return here(w.Zone)
 }

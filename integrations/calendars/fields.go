@@ -157,6 +157,9 @@ func (e *edit) times() (lines []string, zoned bool, err error) {
 	case finish.at(here).Before(begin.at(here)), begin.day && !finish.wall.After(begin.wall):
 		return nil, false, integrations.Invalid("end", "is before start, or, for whole days, on the same: it is the day after the last.")
 	}
+	if begin.late && e.recurring() {
+		return nil, false, integrations.Invalid("start", "is the second of two times that the clocks there show alike: what recurs cannot begin then.")
+	}
 	for _, m := range []moment{begin, finish} {
 		if m.tzid != "" && m.zone != nil && m.zone.loc != nil {
 			e.describe(m.zone, begin.wall.Year())
@@ -167,6 +170,14 @@ func (e *edit) times() (lines []string, zoned bool, err error) {
 		lines = append(lines, finish.line("DTEND"))
 	}
 	return lines, begin.day || begin.tzid != "" || f.TimeZone != nil, nil
+}
+
+// recurring reports whether what is changed recurs then.
+func (e *edit) recurring() bool {
+	if e.fields.Recurrence != nil || e.one != nil {
+		return e.one == nil && *e.fields.Recurrence != ""
+	}
+	return e.object != nil && e.series.recurs()
 }
 
 // before is when the component starts and ends as it is.
@@ -229,7 +240,7 @@ func (e *edit) rule(zoned bool) ([]string, error) {
 		return nil, integrations.Invalid("recurrence", "is no rule such as FREQ=WEEKLY;BYDAY=MO,WE.")
 	}
 	o, err := rrule.StrToROption(rule)
-	if err != nil {
+	if err != nil || !plainRule(rule) {
 		return nil, integrations.Invalid("recurrence", "is no rule such as FREQ=WEEKLY;BYDAY=MO,WE.")
 	}
 	if o.Freq > rrule.DAILY {
@@ -244,6 +255,20 @@ func (e *edit) rule(zoned bool) ([]string, error) {
 		return nil, integrations.Invalid("recurrence", "has an UNTIL that is no %s.", map[bool]string{true: "date", false: "time in UTC, such as 20261231T000000Z"}[start.day])
 	}
 	return []string{"RRULE:" + rule}, nil
+}
+
+// plainRule reports whether each part of a rule is there once, and is one that
+// RFC 5545 §3.3.10 has: what is there twice, others read in another way.
+func plainRule(rule string) bool {
+	seen := map[string]bool{"DTSTART": true, "BYEASTER": true}
+	for part := range strings.SplitSeq(rule, ";") {
+		name, _, _ := strings.Cut(part, "=")
+		if seen[name] {
+			return false
+		}
+		seen[name] = true
+	}
+	return true
 }
 
 // series0 is of which kind the start is then.
@@ -269,7 +294,7 @@ func momentIn(field, s string, z *zone) (moment, error) {
 		if z == nil {
 			m.zone = utc
 		}
-		m.wall = m.zone.wall(at.Truncate(time.Second))
+		m = m.when(at.Truncate(time.Second), nil)
 		return m, m.check(field)
 	}
 	for _, form := range []string{"2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02T15:04:05.999999"} {
@@ -297,11 +322,11 @@ func (m moment) on(z *zone) moment {
 	if m.day || z == nil || m.zone == z {
 		return m
 	}
-	w := moment{wall: z.wall(m.at(utc)), zone: z}
+	w := moment{zone: z}
 	if z != utc {
 		w.tzid = z.name
 	}
-	return w
+	return w.when(m.at(utc), z)
 }
 
 // later is a moment some time after, on the same clocks.
@@ -309,7 +334,7 @@ func (m moment) later(d time.Duration) moment {
 	if m.zone == nil {
 		return m.with(m.wall.Add(d))
 	}
-	return m.with(m.zone.wall(m.at(utc).Add(d)))
+	return m.when(m.at(utc).Add(d), utc)
 }
 
 // line is a moment as a property.
@@ -317,12 +342,12 @@ func (m moment) line(name string) string {
 	switch {
 	case m.day:
 		return name + ";VALUE=DATE:" + m.wall.Format(dateForm)
-	case m.tzid != "":
+	case m.tzid != "" && !m.late:
 		return fmt.Sprintf("%s;TZID=%s:%s", name, contentline.Param(m.tzid), m.wall.Format(localForm))
-	case m.zone == nil:
+	case m.zone == nil && !m.late:
 		return name + ":" + m.wall.Format(localForm)
 	}
-	return name + ":" + m.zone.instant(m.wall).UTC().Format(utcForm)
+	return name + ":" + m.at(utc).UTC().Format(utcForm)
 }
 
 // zoneOfCalendar is what a calendar says its zone is: an iCalendar object with

@@ -19,6 +19,7 @@ const (
 type moment struct {
 	wall time.Time // what clocks show, as though they were UTC
 	day  bool      // a whole day
+	late bool      // the second time that clocks show it, in the night they go back; no property can say so
 	zone *zone     // nil: wherever whoever looks is ("floating"), or unknown
 	tzid string    // as it was written; "" for UTC, floating and days
 }
@@ -48,15 +49,49 @@ var errTime = errors.New("unreadable time")
 
 // at is when a moment is, for somebody in a zone.
 func (m moment) at(here *zone) time.Time {
-	if m.zone != nil {
-		return m.zone.instant(m.wall)
+	z := m.zone
+	if z == nil {
+		z = here
 	}
-	return here.instant(m.wall)
+	if m.late {
+		return z.second(m.wall)
+	}
+	return z.instant(m.wall)
 }
 
 // with is the same kind of moment at another time on the clocks.
 func (m moment) with(wall time.Time) moment {
-	m.wall = wall
+	m.wall, m.late = wall, false
+	return m
+}
+
+// when is the same kind of moment at an instant; floating ones are in a zone.
+func (m moment) when(at time.Time, here *zone) moment {
+	z := m.zone
+	if z == nil {
+		z = here
+	}
+	m.wall, m.late = z.wall(at), false
+	m.late = !z.instant(m.wall).Equal(at)
+	return m
+}
+
+// like is a moment that names an occurrence of an event, in the form that the
+// event's start has. Programs write dates for times, midnights for whole days,
+// floating times for others, and UTC.
+func (m moment) like(first moment) moment {
+	switch midnight := m.wall.Truncate(24 * time.Hour); {
+	case m.day && !first.day:
+		return first.with(m.wall.Add(first.wall.Sub(first.wall.Truncate(24 * time.Hour))))
+	case !m.day && first.day && m.wall.Equal(midnight):
+		return first.with(midnight)
+	case m.day || first.day || first.zone == nil || m.zone == first.zone:
+		return m
+	case m.zone != nil:
+		return first.when(m.at(nil), nil)
+	case m.tzid == "":
+		return first.with(m.wall)
+	}
 	return m
 }
 

@@ -16,6 +16,7 @@ const (
 // series is an event with all that RFC 5545 §3.8.5 says of when it happens.
 type series struct {
 	master    *ical.Component // nil: only single occurrences are there
+	masters   int             // how many there are: more than one is more than anybody can make sense of
 	zones     *zones
 	start     moment
 	length    length
@@ -70,10 +71,18 @@ func seriesOf(cal *ical.Calendar) (all []*series) {
 		id := c.Props.Get(ical.PropRecurrenceID)
 		if id == nil {
 			s.master, s.start, s.length = c, start, length
+			s.masters++
 			continue
 		}
 		if m, err := z.momentOf(id, id.Value); err == nil {
 			s.overrides = append(s.overrides, override{c, m, start, length, id.Params.Get("RANGE") == "THISANDFUTURE"})
+		}
+	}
+	for _, s := range all {
+		for i := range s.overrides {
+			if s.master != nil {
+				s.overrides[i].id = s.overrides[i].id.like(s.start)
+			}
 		}
 	}
 	return all
@@ -135,11 +144,7 @@ func (l *length) endOf(start, first moment, here *zone) moment {
 
 // after is a moment some time later, on the same clocks.
 func (l *length) after(start moment, d time.Duration, here *zone) moment {
-	z := start.zone
-	if z == nil {
-		z = here
-	}
-	return start.with(z.wall(start.at(here).Add(max(d, 0))))
+	return start.when(start.at(here).Add(max(d, 0)), here)
 }
 
 // expand gives each occurrence that overlaps a window, in no order. cut reports
@@ -254,7 +259,7 @@ func (s *series) starts(to time.Time, here *zone) (all []moment, cut bool) {
 	}
 	out := map[int64]bool{}
 	for _, m := range s.zones.moments(s.master.Props.Values(ical.PropExceptionDates)) {
-		if m.day == s.start.day {
+		if m = m.like(s.start); m.day == s.start.day {
 			out[m.at(here).Unix()] = true
 		}
 	}

@@ -3,8 +3,10 @@ package calendars
 import (
 	"context"
 	"net/http"
+	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/emersion/go-ical"
@@ -41,6 +43,9 @@ const mediaType = "text/calendar; charset=utf-8"
 func (c *Calendars) stored(ctx context.Context, k Calendar, id, text, version string) (e Event, err error) {
 	if len(text) > maxObject {
 		return Event{}, &integrations.Problem{Status: http.StatusRequestEntityTooLarge, Reason: integrations.ReasonTooLarge, Text: "The event is too large."}
+	}
+	if _, err := c.read(k, id, text, version); err != nil { // nobody is given what we would not take
+		return Event{}, err
 	}
 	var etag string
 	if version == "" {
@@ -134,7 +139,9 @@ func (e *edit) find(only Only) error {
 	if len(all) == 0 {
 		return integrations.NotFound("event")
 	}
-	e.series = all[0]
+	if e.series = all[0]; len(all) > 1 || e.series.masters > 1 || !e.placed() {
+		return &integrations.Problem{Status: http.StatusConflict, Reason: integrations.ReasonConflict, Text: "This is several events in one, or written in a way that it cannot be changed safely: change it in a calendar program."}
+	}
 	if only.Occurrence == "" {
 		if e.comp = e.series.master; e.comp == nil {
 			return integrations.Invalid("occurrence", "is missing: only single occurrences of this event are here.")
@@ -150,8 +157,11 @@ func (e *edit) find(only Only) error {
 	if err != nil {
 		return err
 	}
+	names := func(m *moment) bool {
+		return m.day == id.day && m.at(z).Equal(id.at(z)) && (m.zone != nil || !elsewhere(only.Occurrence, z))
+	}
 	for i := range e.series.overrides {
-		if v := &e.series.overrides[i]; v.id.day == id.day && v.id.at(z).Equal(id.at(z)) {
+		if v := &e.series.overrides[i]; names(&v.id) {
 			if v.onward {
 				return &integrations.Problem{Status: http.StatusConflict, Reason: integrations.ReasonConflict, Field: "occurrence", Text: "All later occurrences go by this one: change it in a calendar program."}
 			}
@@ -160,18 +170,29 @@ func (e *edit) find(only Only) error {
 			return nil
 		}
 	}
-	if e.one = e.series.at(id, z); e.one == nil {
+	if e.one = e.series.at(id, z, names); e.one == nil {
 		return &integrations.Problem{Status: http.StatusNotFound, Reason: integrations.ReasonNotFound, Field: "occurrence", Text: "The event has no such occurrence."}
 	}
 	e.comp, e.fresh = e.one.comp, true
 	return nil
 }
 
-// at is the occurrence of a name; nil if there is none.
-func (s *series) at(id moment, here *zone) (found *occurrence) {
-	if s.recurs() && id.day == s.start.day {
+// elsewhere reports whether a time is said with an offset that a zone does not
+// have then: floating times are named in the zone that they were asked for in.
+func elsewhere(said string, z *zone) bool {
+	at, err := time.Parse(time.RFC3339, said)
+	if err != nil {
+		return false
+	}
+	_, offset := at.Zone()
+	return offset != z.offset(at)
+}
+
+// at is the occurrence that has a name, near a moment; nil if there is none.
+func (s *series) at(id moment, here *zone, names func(*moment) bool) (found *occurrence) {
+	if s.recurs() {
 		s.expand(id.at(here).Add(-margin), id.at(here).Add(margin), here, func(o occurrence) {
-			if o.id != nil && o.id.at(here).Equal(id.at(here)) {
+			if o.id != nil && names(o.id) {
 				found = &o
 			}
 		})
@@ -179,18 +200,38 @@ func (s *series) at(id moment, here *zone) (found *occurrence) {
 	return found
 }
 
+// placed reports whether the events are in the text where the object has them:
+// what one reader takes for a line of an event, another may not.
+func (e *edit) placed() bool {
+	places := e.sheet.Components(ical.CompEvent)
+	for _, c := range e.object.cal.Children {
+		if c.Name != ical.CompEvent {
+			continue
+		}
+		if len(places) == 0 {
+			return false
+		}
+		alone, err := readObject("BEGIN:VCALENDAR\r\n" + strings.Join(e.sheet.Lines[places[0].First:places[0].Last+1], "") + "END:VCALENDAR\r\n")
+		if err != nil || len(alone.Children) != 1 || !reflect.DeepEqual(alone.Children[0], c) {
+			return false
+		}
+		places = places[1:]
+	}
+	return len(places) == 0
+}
+
 // extentOf is where a component of the object is in its text.
 func (e *edit) extentOf(comp *ical.Component) contentline.Extent {
 	n := 0
 	for _, c := range e.object.cal.Children {
 		if c == comp {
-			return e.sheet.Components(ical.CompEvent)[n]
+			break
 		}
 		if c.Name == ical.CompEvent {
 			n++
 		}
 	}
-	return contentline.Extent{}
+	return e.sheet.Components(ical.CompEvent)[n]
 }
 
 // update writes the fields into the component.
@@ -234,41 +275,24 @@ func (e *edit) override(lines []string, without map[string]bool) ([]string, erro
 
 // takeOut removes one occurrence.
 func (e *edit) takeOut() error {
-	if !e.fresh {
-		e.sheet.Splice(e.at.First, e.at.Last+1, nil)
-	}
 	if e.series.master == nil {
 		if len(e.series.overrides) < 2 {
 			return &integrations.Problem{Status: http.StatusConflict, Reason: integrations.ReasonConflict, Text: "It is the only occurrence that is here: delete the event."}
 		}
+		e.sheet.Splice(e.at.First, e.at.Last+1, nil)
 		return nil
 	}
+	gone := e.at
 	e.comp = e.series.master
-	e.at = e.masterNow()
-	e.sheet.Set(e.at, e.stamp(true), append(e.stamps(true), e.one.id.line("EXDATE"))...)
-	return nil
-}
-
-// masterNow is where the master component is, after one before it may be gone.
-func (e *edit) masterNow() contentline.Extent {
-	for _, at := range e.sheet.Components(ical.CompEvent) {
-		recurrence := false
-		depth := 0
-		for _, line := range e.sheet.Lines[at.First+1 : at.Last] {
-			switch contentline.Name(line) {
-			case "BEGIN":
-				depth++
-			case "END":
-				depth--
-			case "RECURRENCE-ID":
-				recurrence = recurrence || depth == 0
-			}
-		}
-		if !recurrence {
-			return at
+	e.at = e.extentOf(e.comp)
+	if !e.fresh {
+		e.sheet.Splice(gone.First, gone.Last+1, nil)
+		if n := gone.Last + 1 - gone.First; gone.First < e.at.First {
+			e.at = contentline.Extent{First: e.at.First - n, Last: e.at.Last - n}
 		}
 	}
-	return contentline.Extent{}
+	e.sheet.Set(e.at, e.stamp(true), append(e.stamps(true), e.one.id.line("EXDATE"))...)
+	return nil
 }
 
 // stamp are the properties that every change changes.

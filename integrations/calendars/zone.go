@@ -42,11 +42,13 @@ func (z *zone) offset(at time.Time) int {
 	return z.onsets[i-1].after
 }
 
+// apart is longer than any offset, and shorter than from one change to another.
+const apart = 26 * time.Hour
+
 // instant is when clocks show a time, which is given as though they were UTC.
 // A time that is shown twice is its first; one that is skipped is counted by
 // the offset before (RFC 5545 §3.3.5).
 func (z *zone) instant(wall time.Time) time.Time {
-	const apart = 26 * time.Hour // offsets are less than a day, and change less often
 	before, after := z.offset(wall.Add(-apart)), z.offset(wall.Add(apart))
 	first := wall.Add(-time.Duration(before) * time.Second)
 	if before == after || z.offset(first) == before {
@@ -56,6 +58,16 @@ func (z *zone) instant(wall time.Time) time.Time {
 		return second
 	}
 	return first
+}
+
+// second is when clocks show a time that is shown twice for the second time;
+// any other is at its instant.
+func (z *zone) second(wall time.Time) time.Time {
+	after := z.offset(wall.Add(apart))
+	if second := wall.Add(-time.Duration(after) * time.Second); z.offset(second) == after {
+		return second
+	}
+	return z.instant(wall)
 }
 
 // wall is what clocks show at an instant, as though they were UTC.

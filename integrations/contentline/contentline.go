@@ -127,10 +127,13 @@ func (s *Sheet) Splice(from, to int, lines []string) {
 // Add puts components at the end of the calendar, or, before all events, at its
 // beginning.
 func (s *Sheet) Add(first bool, lines ...string) {
-	at := len(s.Lines)
+	at, begun := len(s.Lines), 0
 	for i, line := range s.Lines {
 		name := Name(line)
-		if first && name == "BEGIN" && i > 0 || name == "END" && strings.EqualFold(Unfolded(line), "END:VCALENDAR") {
+		if name == "BEGIN" {
+			begun++
+		}
+		if first && begun == 2 || name == "END" && strings.EqualFold(Unfolded(line), "END:VCALENDAR") {
 			at = i
 			break
 		}
