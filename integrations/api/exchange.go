@@ -107,7 +107,7 @@ func (x *exchange) etag(tag string) (has bool) {
 		return false
 	}
 	for _, t := range strings.Split(x.r.Header.Get("If-None-Match"), ",") {
-		if t = strings.TrimPrefix(strings.TrimSpace(t), "W/"); t == tag || t == "*" {
+		if t = strings.TrimPrefix(strings.TrimSpace(t), "W/"); t == strings.TrimPrefix(tag, "W/") || t == "*" {
 			return true
 		}
 	}

@@ -28,17 +28,18 @@ type Options struct {
 type Calendars struct {
 	o    Options
 	home string // path, with a slash at its end
+	sure bool   // the server said so
 }
 
 // Open finds the account's home of calendars (RFC 4791 §6.2.1).
 func Open(ctx context.Context, o Options) (*Calendars, error) {
 	o.Name, o.Kind = "The calendar server", "event"
-	c := &Calendars{o: o, home: o.Home}
+	c := &Calendars{o: o, home: o.Home, sure: true}
 	if c.home != "" {
 		return c, nil
 	}
 	var err error
-	c.home, err = o.Service.Home(ctx, func(ctx context.Context, client webdav.HTTPClient, endpoint, principal string) (string, error) {
+	c.home, c.sure, err = o.Service.Home(ctx, func(ctx context.Context, client webdav.HTTPClient, endpoint, principal string) (string, error) {
 		w, err := caldav.NewClient(client, endpoint)
 		if err != nil {
 			return "", err
@@ -48,8 +49,14 @@ func Open(ctx context.Context, o Options) (*Calendars, error) {
 	return c, err
 }
 
-// Home is the path of the home, to be given to Open the next time.
-func (c *Calendars) Home() string { return c.home }
+// Home is the path of the home, to be given to Open the next time; "" if it is
+// better looked for again.
+func (c *Calendars) Home() string {
+	if !c.sure {
+		return ""
+	}
+	return c.home
+}
 
 // Calendar is one.
 type Calendar struct {

@@ -40,8 +40,9 @@ type HomeOf func(ctx context.Context, client webdav.HTTPClient, endpoint, princi
 
 // Home finds the path of the account's home, with a slash at its end. It asks
 // who the account is at the service's URL, then at Nextcloud's DAV root; a URL
-// at which nobody can say is itself taken for the home.
-func (s *Service) Home(ctx context.Context, homeOf HomeOf) (string, error) {
+// at which nobody can say is itself taken for the home. sure is false then, and
+// the home is not to be remembered.
+func (s *Service) Home(ctx context.Context, homeOf HomeOf) (home string, sure bool, err error) {
 	tries := []string{strings.TrimSuffix(s.URL.Path, "/") + "/"}
 	if before, _, ok := strings.Cut(tries[0], "/remote.php/dav/"); ok {
 		tries = append(tries, before+"/remote.php/dav/")
@@ -50,20 +51,20 @@ func (s *Service) Home(ctx context.Context, homeOf HomeOf) (string, error) {
 	for _, try := range tries {
 		w, err := webdav.NewClient(client, s.At(try))
 		if err != nil {
-			return "", integrations.Unusable(s.Name, err)
+			return "", false, integrations.Unusable(s.Name, err)
 		}
 		principal, err := w.FindCurrentUserPrincipal(ctx)
 		if err == nil && principal != "" {
-			home, err := homeOf(ctx, client, s.At(try), principal)
+			home, err = homeOf(ctx, client, s.At(try), principal)
 			if err == nil && strings.HasPrefix(home, "/") {
-				return strings.TrimSuffix(home, "/") + "/", nil
+				return strings.TrimSuffix(home, "/") + "/", true, nil
 			}
 		}
 		if p, ok := integrations.ProblemOf(err); ok {
-			return "", p // what is wrong is not where one asks
+			return "", false, p // what is wrong is not where one asks
 		}
 	}
-	return tries[0], nil
+	return tries[0], false, nil
 }
 
 // At is the URL of a path at the server.
@@ -130,7 +131,8 @@ func (p *Privileges) ReadOnly() bool {
 
 // Get fetches a resource, of at most some bytes.
 func (s *Service) Get(ctx context.Context, place string, most int64) (text, etag string, err error) {
-	resp, err := s.do(ctx, http.MethodGet, place, nil, http.Header{})
+	// What is compressed on its way has another ETag than the resource.
+	resp, err := s.do(ctx, http.MethodGet, place, nil, http.Header{"Accept-Encoding": {"identity"}})
 	if err != nil {
 		return "", "", err
 	}
@@ -356,16 +358,26 @@ func Named[C any](all []C, ids func(*C) (id, name string), what, wanted string) 
 	return none, &integrations.Problem{Status: http.StatusConflict, Reason: integrations.ReasonConflict, Field: "", Text: "Several have that name: name one by its id."}
 }
 
-// bounded keeps answers that a library reads whole from being large.
+// bounded keeps answers that a library reads whole from being large, and errors
+// of the server's from being taken for its not knowing.
 type bounded struct{ rt http.RoundTripper }
 
 const maxDiscovery = 1 << 20
 
 // RoundTrip implements http.RoundTripper.
 func (b *bounded) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := b.rt.RoundTrip(r)
-	if err == nil {
-		resp.Body = http.MaxBytesReader(nil, resp.Body, maxDiscovery)
+	rt := b.rt
+	if rt == nil {
+		rt = http.DefaultTransport
 	}
-	return resp, err
+	resp, err := rt.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode >= 500 && resp.StatusCode != http.StatusNotImplemented {
+		resp.Body.Close()
+		return nil, integrations.Answered(resp, "account")
+	}
+	resp.Body = http.MaxBytesReader(nil, resp.Body, maxDiscovery)
+	return resp, nil
 }

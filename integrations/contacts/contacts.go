@@ -33,17 +33,18 @@ type Options struct {
 type Contacts struct {
 	o    Options
 	home string // path, with a slash at its end
+	sure bool   // the server said so
 }
 
 // Open finds the account's home of address books (RFC 6352 §7.1.1).
 func Open(ctx context.Context, o Options) (*Contacts, error) {
 	o.Name, o.Kind = "The server of contacts", "contact"
-	c := &Contacts{o: o, home: o.Home}
+	c := &Contacts{o: o, home: o.Home, sure: true}
 	if c.home != "" {
 		return c, nil
 	}
 	var err error
-	c.home, err = o.Service.Home(ctx, func(ctx context.Context, client webdav.HTTPClient, endpoint, principal string) (string, error) {
+	c.home, c.sure, err = o.Service.Home(ctx, func(ctx context.Context, client webdav.HTTPClient, endpoint, principal string) (string, error) {
 		w, err := carddav.NewClient(client, endpoint)
 		if err != nil {
 			return "", err
@@ -53,8 +54,14 @@ func Open(ctx context.Context, o Options) (*Contacts, error) {
 	return c, err
 }
 
-// Home is the path of the home, to be given to Open the next time.
-func (c *Contacts) Home() string { return c.home }
+// Home is the path of the home, to be given to Open the next time; "" if it is
+// better looked for again.
+func (c *Contacts) Home() string {
+	if !c.sure {
+		return ""
+	}
+	return c.home
+}
 
 // Book is an address book.
 type Book struct {

@@ -150,6 +150,9 @@ func unusable(err error) error {
 	if _, ok := integrations.ProblemOf(err); ok {
 		return err
 	}
+	if syntax := (*xml.SyntaxError)(nil); errors.As(err, &syntax) { // its words quote what may be somebody's text
+		err = fmt.Errorf("it is no XML at line %d", syntax.Line)
+	}
 	return integrations.Unusable("Nextcloud", fmt.Errorf("reading a multistatus: %w", err))
 }
 

@@ -1,0 +1,146 @@
+package collections_test
+
+import (
+	"compress/gzip"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/emersion/go-webdav"
+	"github.com/emersion/go-webdav/caldav"
+
+	"anteroom/integrations"
+	"anteroom/integrations/collections"
+)
+
+func service(t *testing.T, path string, h http.HandlerFunc) *collections.Service {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	at, err := url.Parse(s.URL + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &collections.Service{HTTP: &http.Client{Transport: s.Client().Transport}, URL: at, Name: "The server", Kind: "event"}
+}
+
+func homeOf(ctx context.Context, client webdav.HTTPClient, endpoint, principal string) (string, error) {
+	w, err := caldav.NewClient(client, endpoint)
+	if err != nil {
+		return "", err
+	}
+	return w.FindCalendarHomeSet(ctx, principal)
+}
+
+func propfound(w http.ResponseWriter, at, prop string) {
+	w.Header().Set("Content-Type", "application/xml; charset=utf-8")
+	w.WriteHeader(http.StatusMultiStatus)
+	fmt.Fprintf(w, `<d:multistatus xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:caldav"><d:response><d:href>%s</d:href><d:propstat><d:prop>%s</d:prop><d:status>HTTP/1.1 200 OK</d:status></d:propstat></d:response></d:multistatus>`, at, prop)
+}
+
+// TestHomeOfAServerInTrouble: a server that fails once is not taken for one that
+// does not know where the account's calendars are.
+func TestHomeOfAServerInTrouble(t *testing.T) {
+	for name, tc := range map[string]struct {
+		trouble http.HandlerFunc
+		home    string // "": a refusal
+		sure    bool
+	}{
+		"none":      {nil, "/remote.php/dav/calendars/a/", true},
+		"an error":  {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", 500) }, "", false},
+		"a proxy's": {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", 502) }, "", false},
+		"half an answer": {func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(207)
+			io.WriteString(w, "<d:multistatus")
+		}, "/remote.php/dav/", false},
+		"it knows none": {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", 405) }, "/remote.php/dav/", false},
+		"large": {func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(207)
+			for range 1000 {
+				if _, err := io.WriteString(w, strings.Repeat(" ", 1<<20)); err != nil {
+					return
+				}
+			}
+		}, "/remote.php/dav/", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := service(t, "/remote.php/dav", func(w http.ResponseWriter, r *http.Request) {
+				switch {
+				case tc.trouble != nil:
+					tc.trouble(w, r)
+				case strings.Contains(r.URL.Path, "principals"):
+					propfound(w, r.URL.Path, `<c:calendar-home-set><d:href>/remote.php/dav/calendars/a/</d:href></c:calendar-home-set>`)
+				default:
+					propfound(w, r.URL.Path, `<d:current-user-principal><d:href>/remote.php/dav/principals/users/a/</d:href></d:current-user-principal>`)
+				}
+			})
+			home, sure, err := s.Home(t.Context(), homeOf)
+			if _, is := integrations.ProblemOf(err); home != tc.home || sure != tc.sure || is != (tc.home == "") {
+				t.Errorf("Home = %q, %v, %v; want %q, %v", home, sure, err, tc.home, tc.sure)
+			}
+		})
+	}
+}
+
+// TestETagsOfWhatIsCompressed: a proxy that compresses on the way, and weakens
+// the ETag, does not keep a resource from being changed.
+func TestETagsOfWhatIsCompressed(t *testing.T) {
+	s := service(t, "/", func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+			w.Header().Set("ETag", `W/"1"`)
+			w.Header().Set("Content-Encoding", "gzip")
+			z := gzip.NewWriter(w)
+			defer z.Close()
+			io.WriteString(z, "text")
+			return
+		}
+		w.Header().Set("ETag", `"1"`)
+		io.WriteString(w, "text")
+	})
+	text, etag, err := s.Held(t.Context(), "/a", `"1"`, 100)
+	if text != "text" || etag != `"1"` || err != nil {
+		t.Errorf("Held = %q, %s, %v; want the resource of the ETag that lists have", text, etag, err)
+	}
+}
+
+// TestPlaces: hrefs lead to no other server and, within a scope, nowhere else.
+func TestPlaces(t *testing.T) {
+	at, _ := url.Parse("https://cloud.example.com/remote.php/dav")
+	scoped := &collections.Service{URL: at, Scope: []string{"calendars", "team"}}
+	open := &collections.Service{URL: at}
+	for _, tc := range []struct{ href, open, scoped string }{
+		{"/remote.php/dav/calendars/team/a/", "/remote.php/dav/calendars/team/a/", "/remote.php/dav/calendars/team/a/"},
+		{"/remote.php/dav/calendars/team/a", "/remote.php/dav/calendars/team/a/", "/remote.php/dav/calendars/team/a/"},
+		{"https://evil.example.com/remote.php/dav/calendars/team/a/", "/remote.php/dav/calendars/team/a/", "/remote.php/dav/calendars/team/a/"}, // at the host that is configured
+		{"/remote.php/dav/calendars/other/a/", "/remote.php/dav/calendars/other/a/", ""},
+		{"/remote.php/dav/calendars/teamwork/a/", "/remote.php/dav/calendars/teamwork/a/", ""},
+		{"/remote.php/dav//calendars//team/a/", "/remote.php/dav/calendars/team/a/", "/remote.php/dav/calendars/team/a/"},
+		{"/remote.php/dav/calendars/team/../other/a/", "", ""},
+		{"/remote.php/dav/calendars/team/%2e%2e/other/a/", "", ""},
+		{"/remote.php/dav/calendars/team/%252e%252e/other/a/", "", ""},
+		{"/remote.php/dav/calendars/team%2f..%2fother/a/", "", ""},
+		{"/remote.php/dav/calendars/team/..%5cother/a/", "", ""},
+		{"calendars/team/a/", "", ""},
+		{"/remote.php/dav/calendars/team/a?x=/../", "/remote.php/dav/calendars/team/a/", "/remote.php/dav/calendars/team/a/"},
+		{"/a\x00b/", "", ""},
+		{"", "", ""},
+	} {
+		for _, c := range []struct {
+			s    *collections.Service
+			want string
+		}{{open, tc.open}, {scoped, tc.scoped}} {
+			got, ok := c.s.Place(tc.href)
+			if ok != (c.want != "") || ok && got != c.want {
+				t.Errorf("Place(%q) within %v = %q, %v; want %q", tc.href, c.s.Scope, got, ok, c.want)
+			}
+			if u, err := url.Parse(c.s.At(got)); ok && (err != nil || u.Host != "cloud.example.com" || u.RawQuery != "") {
+				t.Errorf("At(%q) = %v, %v", got, u, err)
+			}
+		}
+	}
+}
