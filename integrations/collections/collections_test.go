@@ -53,12 +53,12 @@ func TestHomeOfAServerInTrouble(t *testing.T) {
 	}{
 		"none":      {nil, "/remote.php/dav/calendars/a/", true},
 		"an error":  {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", 500) }, "", false},
-		"a proxy's": {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", 502) }, "", false},
+		"a proxy's": {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", http.StatusBadGateway) }, "", false},
 		"half an answer": {func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(207)
 			io.WriteString(w, "<d:multistatus")
 		}, "/remote.php/dav/", false},
-		"it knows none": {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", 405) }, "/remote.php/dav/", false},
+		"it knows none": {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", http.StatusMethodNotAllowed) }, "/remote.php/dav/", false},
 		"large": {func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(207)
 			for range 1000 {
