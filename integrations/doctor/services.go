@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -197,32 +196,25 @@ func (s *service) sound(ctx context.Context, client *http.Client, body string) F
 var made = regexp.MustCompile(`^([A-Za-z0-9]{72}|[A-Za-z0-9]{5}(-[A-Za-z0-9]{5}){4})$`)
 
 // appPassword tells an app password from the account's own. One that does not
-// look like Nextcloud's is shown to Nextcloud, which for an account's own
-// password makes an app password; that is deleted again at once.
+// look like Nextcloud's is shown to Nextcloud as a Bearer token, which an app
+// password is, too, and the account's own is not: nothing is made there to find
+// out, and no failed sign-in is booked.
 func (s *service) appPassword(ctx context.Context) Finding {
-	cred := s.dav.Account()
-	if made.MatchString(cred.Secret.Reveal()) {
+	secret := s.dav.Account().Secret
+	if made.MatchString(secret.Reveal()) {
 		return ok("it is one")
 	}
-	base := strings.TrimSuffix(s.p.Nextcloud.URL, "/") + "/ocs/v2.php/core/"
-	status, body, err := s.p.ocs(ctx, http.MethodGet, base+"getapppassword?format=json", cred)
 	own := warning("it is the account's own password, which opens everything and cannot be revoked alone", "Run anteroom connect, or make an app password in Nextcloud (Settings, Security), and put that into "+s.key("password")+".")
-	var said struct {
-		OCS struct {
-			Data struct {
-				Password string `json:"apppassword"`
-			} `json:"data"`
-		} `json:"ocs"`
+	if strings.ContainsFunc(secret.Reveal(), func(r rune) bool { return r <= ' ' || r >= 0x7f }) { // in no app password, and in no Bearer token
+		return own
 	}
+	status, _, err := s.p.ocs(ctx, http.MethodGet, strings.TrimSuffix(s.p.Nextcloud.URL, "/")+"/ocs/v2.php/cloud/user?format=json", session.Credential{Secret: secret})
 	switch {
 	case err != nil:
 		return unknown("Nextcloud does not answer")
-	case status == http.StatusOK && json.Unmarshal(body, &said) == nil && said.OCS.Data.Password != "":
-		_, _, _ = s.p.ocs(context.WithoutCancel(ctx), http.MethodDelete, base+"apppassword", session.Credential{User: cred.User, Secret: session.Secret(said.OCS.Data.Password)})
+	case status == http.StatusUnauthorized:
 		return own
-	case status == http.StatusForbidden && strings.Contains(string(body), "onfirmation"): // newer ones want the password once more
-		return own
-	case status == http.StatusForbidden:
+	case status == http.StatusOK:
 		return ok("it is one")
 	}
 	return unknown("Nextcloud does not say (%d)", status)

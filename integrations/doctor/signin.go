@@ -76,9 +76,18 @@ func (s *signIn) client(ctx context.Context) Finding {
 	case v == signin.VerdictGood:
 		return ok("id and secret are accepted")
 	case v == signin.VerdictRefused:
-		return failed("the provider does not accept id and secret", "Verify that "+s.p.Key("signin.client_id")+" and "+s.p.Key("signin.client_secret")+" are as Nextcloud shows them: no typos, no extra spaces, nothing cut off.")
+		return failed("the provider does not accept id and secret", "Verify that "+s.p.Key("signin.client_id")+" and "+s.p.Key("signin.client_secret")+" are as Nextcloud shows them: no typos, no extra spaces, nothing cut off. "+s.elsewhere(e))
 	}
 	return unknown("this provider looks at the code of a sign-in before the secret: a wrong secret shows itself at the first sign-in, as invalid_client in the log")
+}
+
+// elsewhere is for a client that was made where Nextcloud's other provider has
+// its clients, as the guide does it.
+func (s *signIn) elsewhere(e *signin.Examination) string {
+	if e.Kind != "oidc" {
+		return "A client made under OpenID Connect clients belongs to the OIDC app."
+	}
+	return "A client made under Security, OAuth 2.0, belongs to the built-in OAuth2: set " + s.p.Key("signin.provider") + " to nextcloud for it."
 }
 
 func (s *signIn) redirect(ctx context.Context) Finding {
