@@ -92,7 +92,7 @@ func (r *Rotation) Rotate(ctx context.Context, age time.Duration) (Rotated, erro
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*rotateTime)
 	defer cancel()
-	l, err := takeLock(r.o.Path, r.o.Now, r.o.hook)
+	l, err := takeLock(r.o.Path, r.o.Now)
 	if errors.Is(err, errLocked) {
 		return RotatedElsewhere, nil
 	}
@@ -138,7 +138,7 @@ func (r *Rotation) under(ctx context.Context, l *lock, age time.Duration) (Rotat
 		return RotatedElsewhere, nil
 	}
 	r.o.hook("asking")
-	next, err := r.ask1(ctx, old)
+	next, err := r.exchange(ctx, old)
 	if err != nil {
 		return "", r.unanswered(ctx, old, err)
 	}
@@ -192,9 +192,9 @@ func (r *Rotation) owner(ctx context.Context, cred session.Credential) (owner st
 	return owner, err
 }
 
-// ask1 has Nextcloud exchange a password, once: asking again would be asking
+// exchange has Nextcloud exchange a password, once: asking again would be asking
 // with one that may be dead.
-func (r *Rotation) ask1(ctx context.Context, old session.Credential) (session.Credential, error) {
+func (r *Rotation) exchange(ctx context.Context, old session.Credential) (session.Credential, error) {
 	one, cancel := context.WithTimeout(ctx, rotateTime)
 	defer cancel()
 	n := nextcloud{r.base, patient(r.client)}

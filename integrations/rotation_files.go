@@ -118,7 +118,7 @@ type lock struct{ path, id string }
 
 // takeLock takes the lock of a password's file. One of a process that died is
 // taken over once it is older than any rotation.
-func takeLock(of string, now func() time.Time, hook func(string)) (*lock, error) {
+func takeLock(of string, now func() time.Time) (*lock, error) {
 	l := &lock{lockOf(of), rand.Text()}
 	for range 2 {
 		err := l.create()
@@ -131,7 +131,6 @@ func takeLock(of string, now func() time.Time, hook func(string)) (*lock, error)
 		if err := l.evict(now); err != nil {
 			return nil, err
 		}
-		hook("evicted")
 	}
 	return nil, errLocked
 }
