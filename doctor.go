@@ -138,6 +138,8 @@ const slowRedis = 20 * time.Millisecond
 func redisFinding(h session.RedisHealth, err error) doctor.Finding {
 	detail := fmt.Sprintf("version %s, answers in %v", h.Version, h.Latency.Round(10*time.Microsecond))
 	switch {
+	case err == nil && h.Version == "":
+		return doctor.Finding{State: doctor.OK, Detail: fmt.Sprintf("answers in %v; its version and memory are not told to this user (+info)", h.Latency.Round(10*time.Microsecond))}
 	case err != nil:
 		return doctor.Finding{State: doctor.Failed, Detail: err.Error(), Remedy: "Check that Redis runs, and " + keyAndVariable("session.redis.url") + " with its user, password and TLS; the user needs all commands on keys that begin with session.redis.prefix."}
 	case older(h.Version, 6, 2):

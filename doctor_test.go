@@ -251,6 +251,14 @@ func TestDoctorFindsWhatIsBroken(t *testing.T) {
 		{"SMTP password", oidc20, set("NEXTCLOUD_EMAIL_PASSWORD", "wrong", "NEXTCLOUD_IMAP_URL", ""), "SMTP", doctor.Failed, "NEXTCLOUD_EMAIL_PASSWORD"},
 		{"SMTP address", oidc20, set("NEXTCLOUD_SMTP_URL", "smtps://"+freeAddr(t)), "SMTP", doctor.Failed, "NEXTCLOUD_SMTP_URL"},
 		{"Redis", oidc20, set("ANTEROOM_SESSION_REDIS_URL", "redis://"+freeAddr(t)), "Redis", doctor.Failed, "session.redis.url"},
+		{"Redis user with the least rights", oidc20, func(c *clinic) {
+			s := redistest.Start(c.T, redistest.Options{Users: map[string]string{"anteroom": "on >pw " + redistest.ACL}})
+			c.env["ANTEROOM_SESSION_REDIS_URL"] = "redis://anteroom:pw@" + s.Addr
+		}, "", "", ""},
+		{"Redis user with too few", oidc20, func(c *clinic) {
+			s := redistest.Start(c.T, redistest.Options{Users: map[string]string{"anteroom": "on >pw ~anteroom:* +get"}})
+			c.env["ANTEROOM_SESSION_REDIS_URL"] = "redis://anteroom:pw@" + s.Addr
+		}, "Redis", doctor.Failed, "session.redis.prefix"},
 		{"eviction", oidc20, func(c *clinic) {
 			s := redistest.Start(c.T, redistest.Options{Args: []string{"--maxmemory", "10mb", "--maxmemory-policy", "allkeys-lru"}})
 			c.env["ANTEROOM_SESSION_REDIS_URL"] = "redis://" + s.Addr

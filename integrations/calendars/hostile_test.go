@@ -80,7 +80,7 @@ func TestAnswersAreBounded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, k := hostile(t, tc.report)
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 			defer cancel()
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
@@ -114,7 +114,7 @@ func TestAnswersThatAreLong(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, k := hostile(t, report)
-			ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 			defer cancel()
 			if _, cut, err := c.Events(ctx, k, window); err == nil && !cut || ctx.Err() != nil {
 				t.Errorf("Events = cut %v, %v (%v), want a refusal in time", cut, err, ctx.Err())

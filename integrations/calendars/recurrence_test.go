@@ -211,8 +211,8 @@ func TestBoundedWork(t *testing.T) {
 		for _, s := range seriesOf(cal) {
 			s.expand(far, far.AddDate(5, 0, 0), utc, func(occurrence) {})
 		}
-		if took := time.Since(begun); took > time.Second*slowdown {
-			t.Errorf("%s took %v, want less than a second", name, took)
+		if took := time.Since(begun); took > unbounded {
+			t.Errorf("%s took %v, as though nothing bounded it", name, took)
 		}
 	}
 	for name, text := range map[string]string{
@@ -232,8 +232,9 @@ func TestBoundedWork(t *testing.T) {
 	}
 }
 
-// slowdown is for machines with other work, and the race detector.
-const slowdown = 3
+// unbounded is less than what these took before they were bounded, and far more
+// than they take on any machine since.
+const unbounded = time.Minute
 
 func distinct(n int, format string) string {
 	var b strings.Builder
