@@ -6,14 +6,18 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/emersion/go-ical"
 	"github.com/google/go-cmp/cmp"
 
 	"anteroom/integrations"
 	"anteroom/integrations/collections"
+	"anteroom/integrations/contentline"
 )
 
 // keeper is a calendar server that keeps one object, whatever its name is.
@@ -210,4 +214,57 @@ func TestOnwardByUTC(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// FuzzEdits: whatever an object is, changing one event of it, or taking an
+// occurrence out, leaves all others as they were, and what can be read again.
+func FuzzEdits(f *testing.F) {
+	const daily = "DTSTART;TZID=Europe/Berlin:20260119T090000|DURATION:PT1H|RRULE:FREQ=DAILY;COUNT=3"
+	f.Add(calendarText(daily, "RECURRENCE-ID:20260120T080000Z|DTSTART;TZID=Europe/Berlin:20260120T150000|BEGIN:VALARM|SUMMARY:a|END:VALARM"), "x", uint8(1))
+	f.Add(calendarText("X.BEGIN:VEVENT|DTSTART:20260119T090000Z|X.END:VEVENT|X.END:VEVENT", daily), "\n", uint8(0))
+	f.Add("\n"+strings.Replace(calendarText(daily, "DTSTART;VALUE=DATE:20260101|RRULE:FREQ=WEEKLY|EXDATE;VALUE=DATE:20260108"), "UID:1", "UI\r\n D:2", 1), "END:VEVENT", uint8(2))
+	from := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	f.Fuzz(func(t *testing.T, text, title string, which uint8) {
+		cal, err := readObject(text)
+		if len(text) > 4<<10 || err != nil {
+			return
+		}
+		only := Only{}
+		for _, s := range seriesOf(cal) {
+			s.expand(from, from.AddDate(1, 0, 0), utc, func(o occurrence) {
+				if o.id != nil && which > 0 {
+					only.Occurrence = o.id.text(utc)
+					which--
+				}
+			})
+		}
+		for _, takeOut := range []bool{false, true} {
+			e := &edit{sheet: contentline.Of(text), fields: &Fields{Title: &title}, now: from, object: &object{cal: cal, text: text}}
+			if err := e.find(only); err != nil {
+				return
+			}
+			changed, fresh := e.comp, e.fresh
+			if takeOut && only.Occurrence != "" {
+				err = e.takeOut()
+			} else {
+				err = e.update()
+			}
+			if err != nil {
+				continue
+			}
+			after, err := readObject(e.sheet.String())
+			if err != nil {
+				t.Fatalf("%q became %q, which cannot be read", text, e.sheet)
+			}
+			for _, was := range cal.Children {
+				same := func(c *ical.Component) bool { return reflect.DeepEqual(c, was) }
+				if was != changed && was != e.comp && !slices.ContainsFunc(after.Children, same) || was == changed && fresh && !takeOut && !slices.ContainsFunc(after.Children, same) {
+					t.Errorf("%q became %q: another event is not as it was", text, e.sheet)
+				}
+			}
+			if n := len(after.Children) - len(cal.Children); n < -1 || n > 1 {
+				t.Errorf("%q became %q: %d components came", text, e.sheet, n)
+			}
+		}
+	})
 }

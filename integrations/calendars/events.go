@@ -12,6 +12,7 @@ import (
 
 	"anteroom/integrations"
 	"anteroom/integrations/collections"
+	"anteroom/integrations/contentline"
 	"anteroom/integrations/multistatus"
 )
 
@@ -38,8 +39,8 @@ type objectProp struct {
 // readObject takes an iCalendar object apart. Its words for what is wrong quote
 // nothing of it.
 func readObject(text string) (cal *ical.Calendar, err error) {
-	if err := tame(text); err != nil {
-		return nil, err
+	if len(text) > maxObject || !contentline.Modest(text) {
+		return nil, errUnreadable
 	}
 	defer func() {
 		if recover() != nil { // the library's way with parameters that are cut off
@@ -53,48 +54,6 @@ func readObject(text string) (cal *ical.Calendar, err error) {
 }
 
 var errUnreadable = errors.New("it is no iCalendar that can be read")
-
-const (
-	maxHead    = 16 << 10 // bytes of a property's name and parameters, which the library reads in the square of the time
-	maxNesting = 8
-	maxParts   = 100_000 // lines and parameters, each of which takes some hundred bytes when it is read
-)
-
-// tame refuses what the library would take long for.
-func tame(text string) error {
-	if len(text) > maxObject {
-		return errUnreadable
-	}
-	head, value, quoted, depth, parts := 0, false, false, 0, 0
-	for line := range strings.SplitAfterSeq(text, "\n") {
-		if line == "" {
-			continue
-		}
-		if line[0] != ' ' && line[0] != '\t' {
-			head, value, quoted = 0, false, false
-			parts++
-			if len(line) >= 6 && strings.EqualFold(line[:6], "BEGIN:") {
-				depth++
-			} else if len(line) >= 4 && strings.EqualFold(line[:4], "END:") {
-				depth--
-			}
-		}
-		for i := 0; i < len(line) && !value; i++ {
-			switch head++; {
-			case line[i] == '"':
-				quoted = !quoted
-			case line[i] == ';', line[i] == ',':
-				parts++
-			case line[i] == ':' && !quoted:
-				value = true
-			}
-		}
-		if head > maxHead || depth > maxNesting || parts > maxParts {
-			return errUnreadable
-		}
-	}
-	return nil
-}
 
 // Window is a part of time.
 type Window struct {
@@ -172,6 +131,7 @@ func (c *Calendars) Events(ctx context.Context, k Calendar, w Window) (events []
 type meter struct {
 	now     func() time.Time
 	spent   time.Duration // on reading and expanding
+	objects int
 	entries int
 	bytes   int // of texts
 }
@@ -184,7 +144,7 @@ const (
 
 // full reports whether an answer takes no more.
 func (m *meter) full() bool {
-	return m.spent > maxSpent || m.entries > maxEvents || m.bytes > maxTexts
+	return m.spent > maxSpent || m.objects > 2*maxEvents || m.entries > maxEvents || m.bytes > maxTexts
 }
 
 // errFull ends a query of which as much was read as an answer takes.
@@ -200,6 +160,9 @@ func (c *Calendars) query(ctx context.Context, k Calendar, w Window, m *meter, e
 	_, err = multistatus.Ask(ctx, c.o.HTTP, q, func(r *multistatus.Response[objectProp]) error {
 		begun := m.now()
 		defer func() { m.spent += m.now().Sub(begun) }()
+		if m.objects++; m.full() {
+			return errFull
+		}
 		p := r.Found()
 		cal, err := readObject(p.Data)
 		id, ok := collections.ID(r.Href)

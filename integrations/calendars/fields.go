@@ -83,7 +83,7 @@ func (e *edit) changed() (lines []string, without map[string]bool, err error) {
 	if f.URL != nil { // a URI, which is not escaped
 		without["URL"] = true
 		if *f.URL != "" {
-			lines = append(lines, "URL:"+*f.URL)
+			lines = append(lines, "URL:"+contentline.Inline(*f.URL))
 		}
 	}
 	if f.Free != nil {

@@ -52,15 +52,15 @@ func TestHomeOfAServerInTrouble(t *testing.T) {
 		sure    bool
 	}{
 		"none":      {nil, "/remote.php/dav/calendars/a/", true},
-		"an error":  {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", 500) }, "", false},
+		"an error":  {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", http.StatusInternalServerError) }, "", false},
 		"a proxy's": {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", http.StatusBadGateway) }, "", false},
 		"half an answer": {func(w http.ResponseWriter, r *http.Request) {
-			w.WriteHeader(207)
+			w.WriteHeader(http.StatusMultiStatus)
 			io.WriteString(w, "<d:multistatus")
 		}, "/remote.php/dav/", false},
 		"it knows none": {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", http.StatusMethodNotAllowed) }, "/remote.php/dav/", false},
 		"large": {func(w http.ResponseWriter, r *http.Request) {
-			w.WriteHeader(207)
+			w.WriteHeader(http.StatusMultiStatus)
 			for range 1000 {
 				if _, err := io.WriteString(w, strings.Repeat(" ", 1<<20)); err != nil {
 					return

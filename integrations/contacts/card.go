@@ -66,7 +66,7 @@ var errUnreadable = errors.New("it is no vCard that can be read")
 
 // read takes a card apart. Its words for what is wrong quote nothing of it.
 func read(text string) (Contact, error) {
-	if len(text) > maxCard {
+	if len(text) > maxCard || !contentline.Modest(text) {
 		return Contact{}, errUnreadable
 	}
 	sheet := contentline.Of(text)
@@ -104,7 +104,8 @@ func read(text string) (Contact, error) {
 			p := atLeast(7, contentline.Parts(value))
 			c.Addresses = append(c.Addresses, Address{typeOf(line), p[2], p[3], p[4], p[5], p[6]})
 		case contentline.Name(line) == "CATEGORIES" && len(c.Categories) < maxEntries:
-			c.Categories = append(c.Categories, contentline.List(value)...)
+			list := contentline.List(value)
+			c.Categories = append(c.Categories, list[:min(len(list), maxEntries-len(c.Categories))]...)
 		}
 	}
 	if at, err := card.Revision(); err == nil {
@@ -116,6 +117,23 @@ func read(text string) (Contact, error) {
 		c.Updated = time.Time{}
 	}
 	return c, nil
+}
+
+// size is about how many bytes a contact's texts have.
+func (c *Contact) size() int {
+	n := len(c.UID) + len(c.Name) + len(c.Given) + len(c.Family) + len(c.Nickname) + len(c.Organization) + len(c.Department) + len(c.Title) + len(c.Birthday) + len(c.Note) + len(c.URL)
+	for _, list := range [][]Typed{c.Emails, c.Phones} {
+		for _, e := range list {
+			n += len(e.Value) + len(e.Type)
+		}
+	}
+	for _, a := range c.Addresses {
+		n += len(a.Type) + len(a.Street) + len(a.City) + len(a.Region) + len(a.PostalCode) + len(a.Country)
+	}
+	for _, t := range c.Categories {
+		n += len(t)
+	}
+	return n
 }
 
 func atLeast(n int, parts []string) []string {
@@ -217,7 +235,7 @@ func (f *Fields) write(s *contentline.Sheet, now time.Time) error {
 		}
 	}
 	if f.URL != nil && *f.URL != "" { // a URI, which is not escaped
-		put("URL", ":"+*f.URL)
+		put("URL", ":"+contentline.Inline(*f.URL))
 	} else if f.URL != nil {
 		put("URL", "")
 	}

@@ -51,10 +51,15 @@ func FuzzContact(f *testing.F) {
 func TestLargeCards(t *testing.T) {
 	photo := "PHOTO:data:image/png;base64," + strings.Repeat(strings.Repeat("A", 73)+"\r\n ", 50_000) + "\r\n"
 	many := strings.Repeat("EMAIL:a@b\r\nCATEGORIES:a\r\nADR:;;1;2;3;4;5\r\n", 20_000)
-	for name, body := range map[string]string{"a photo": photo, "many": many, "a parameter": "EMAIL;TYPE=" + strings.Repeat("a,", 1<<20) + ":a@b\r\n"} {
+	for name, body := range map[string]string{"a photo": photo, "many": many, "names": "N:" + strings.Repeat(";", 3<<20) + "\r\n", "categories": "CATEGORIES:" + strings.Repeat(",", 3<<20) + "\r\n"} {
 		c, err := read("BEGIN:VCARD\r\nVERSION:3.0\r\nFN:A\r\n" + body + "END:VCARD\r\n")
 		if err != nil || c.Name != "A" || len(c.Emails) > maxEntries || len(c.Categories) > maxEntries || len(c.Addresses) > maxEntries {
 			t.Errorf("%s: %d addresses, %v", name, len(c.Emails), err)
+		}
+	}
+	for name, body := range map[string]string{"a parameter": "EMAIL;TYPE=" + strings.Repeat("a,", 1<<20) + ":a@b\r\n", "lines": strings.Repeat("A:\n", 1<<20), "a quote": `TEL;TYPE="` + strings.Repeat("a", 1<<20) + "\":1\r\n"} {
+		if _, err := read("BEGIN:VCARD\r\nVERSION:3.0\r\nFN:A\r\n" + body + "END:VCARD\r\n"); err == nil {
+			t.Errorf("%s: a card that takes a hundred times its size was read", name)
 		}
 	}
 	if _, err := read("BEGIN:VCARD\r\n" + strings.Repeat("A", maxCard) + "\r\nEND:VCARD\r\n"); err == nil {

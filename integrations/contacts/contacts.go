@@ -7,6 +7,7 @@ package contacts
 import (
 	"context"
 	"encoding/xml"
+	"errors"
 	"net/http"
 	"path"
 	"slices"
@@ -88,9 +89,12 @@ type bookProp struct {
 const (
 	bookProps = `<?xml version="1.0"?><d:propfind xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:carddav" xmlns:s="http://calendarserver.org/ns/"><d:prop><d:resourcetype/><d:displayname/><c:addressbook-description/><s:getctag/><d:sync-token/><d:current-user-privilege-set/></d:prop></d:propfind>`
 	maxBooks  = 1000
-	maxHome   = 4 << 20 // bytes of a server's answer
-	maxFound  = 20_000  // contacts in one answer
-	maxCard   = 4 << 20 // bytes, with its photo
+	maxHome   = 4 << 20         // bytes of a server's answer
+	maxFound  = 20_000          // contacts in one answer
+	maxCard   = 4 << 20         // bytes, with its photo
+	maxTexts  = 16 << 20        // bytes of what is known of all in one answer
+	maxAsked  = 128 << 20       // bytes of a server's answer: it may have photos
+	maxSpent  = 2 * time.Second // on reading cards
 	mediaType = "text/vcard; charset=utf-8"
 )
 
@@ -136,6 +140,9 @@ var searched = []string{"FN", "NICKNAME", "EMAIL", "TEL", "ORG"}
 // leave them out.
 var shown = []string{"VERSION", "UID", "FN", "N", "NICKNAME", "EMAIL", "TEL", "ADR", "ORG", "TITLE", "BDAY", "NOTE", "CATEGORIES", "URL", "REV", "KIND", "X-ADDRESSBOOKSERVER-KIND"}
 
+// errFull ends a search that found as many as one answer has.
+var errFull = errors.New("the answer is full")
+
 // Find gives the contacts that have a text in their name, mail addresses,
 // telephone numbers or organization, letter case aside; all for "". They come
 // by name. cut reports that there are more than are looked at.
@@ -158,22 +165,28 @@ func (c *Contacts) Find(ctx context.Context, b Book, text string) (found []Conta
 		q.WriteString(`</c:filter>`)
 	}
 	q.WriteString(`</c:addressbook-query>`)
-	_, err = multistatus.Ask(ctx, c.o.HTTP, multistatus.Request{Method: "REPORT", URL: c.o.At(b.place), Depth: "1", Body: q.String(), What: "address book"},
-		func(r *multistatus.Response[cardProp]) error {
-			p := r.Found()
-			id, ok := collections.ID(r.Href)
-			card, err := read(p.Data)
-			switch {
-			case !ok || err != nil: // one that cannot be read keeps no other from being
-			case len(found) >= maxFound:
-				cut = true
-			default:
-				card.ID, card.ETag, card.Book = id, p.ETag, b.ID
-				found = append(found, card)
-			}
+	texts, looked, spent := 0, 0, time.Duration(0)
+	request := multistatus.Request{Method: "REPORT", URL: c.o.At(b.place), Depth: "1", Body: q.String(), What: "address book", Largest: 2 * maxCard, Most: maxAsked}
+	_, err = multistatus.Ask(ctx, c.o.HTTP, request, func(r *multistatus.Response[cardProp]) error {
+		begun := c.o.Now()
+		defer func() { spent += c.o.Now().Sub(begun) }()
+		p := r.Found()
+		id, ok := collections.ID(r.Href)
+		card, err := read(p.Data)
+		if looked++; looked > 2*maxFound {
+			return errFull
+		}
+		if !ok || err != nil { // one that cannot be read keeps no other from being
 			return nil
-		})
-	if err != nil {
+		}
+		if texts += card.size(); texts > maxTexts || len(found) == maxFound || spent > maxSpent {
+			return errFull
+		}
+		card.ID, card.ETag, card.Book = id, p.ETag, b.ID
+		found = append(found, card)
+		return nil
+	})
+	if cut = errors.Is(err, errFull) || errors.Is(err, multistatus.ErrMost); err != nil && !cut {
 		return nil, false, err
 	}
 	slices.SortStableFunc(found, func(a, b Contact) int {

@@ -35,6 +35,48 @@ func Of(text string) *Sheet {
 	return s
 }
 
+const (
+	maxHead    = 16 << 10 // bytes of a property's name and parameters, which libraries read in the square of the time
+	maxNesting = 8
+	maxParts   = 100_000 // lines and parameters, each of which takes some hundred bytes when it is read
+	maxList    = 1000    // parts of one value
+)
+
+// Modest reports whether libraries read a text in time and memory that its
+// length is in proportion to: whether it has not too many parts, nor any that
+// are too long or too deep.
+func Modest(text string) bool {
+	head, value, quoted, depth, parts := 0, false, false, 0, 0
+	for line := range strings.SplitAfterSeq(text, "\n") {
+		if line == "" {
+			continue
+		}
+		if line[0] != ' ' && line[0] != '\t' {
+			head, value, quoted = 0, false, false
+			parts++
+			if len(line) >= 6 && strings.EqualFold(line[:6], "BEGIN:") {
+				depth++
+			} else if len(line) >= 4 && strings.EqualFold(line[:4], "END:") {
+				depth--
+			}
+		}
+		for i := 0; i < len(line) && !value; i++ {
+			switch head++; {
+			case line[i] == '"':
+				quoted = !quoted
+			case line[i] == ';', line[i] == ',':
+				parts++
+			case line[i] == ':' && !quoted:
+				value = true
+			}
+		}
+		if head > maxHead || depth > maxNesting || parts > maxParts {
+			return false
+		}
+	}
+	return true
+}
+
 func (s *Sheet) String() string { return strings.Join(s.Lines, "") }
 
 var folds = strings.NewReplacer("\r\n ", "", "\r\n\t", "", "\n ", "", "\n\t", "")
@@ -177,6 +219,17 @@ func Escaped(s string) string {
 	return strings.NewReplacer("\\", `\\`, ";", `\;`, ",", `\,`, "\n", `\n`).Replace(s)
 }
 
+// Inline is a text as the value of a property that knows no escapes, such as a
+// URI: what would end the line is left out.
+func Inline(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7F {
+			return -1
+		}
+		return r
+	}, s)
+}
+
 // Value is what follows a line's name and parameters.
 func Value(line string) string {
 	line, quoted := Unfolded(line), false
@@ -198,14 +251,15 @@ func Text(value string) string { return strings.Join(split(value, 0), "") }
 // §3.4), as they read.
 func Parts(value string) []string { return split(value, ';') }
 
-// List is a value with several texts.
+// List is a value with several texts. It, and Parts, leave whole what is after
+// the thousandth.
 func List(value string) []string { return split(value, ',') }
 
 func split(value string, by byte) (parts []string) {
 	var b strings.Builder
 	for i := 0; i < len(value); i++ {
 		switch c := value[i]; {
-		case c == by && by != 0:
+		case c == by && by != 0 && len(parts) < maxList:
 			parts = append(parts, strings.ToValidUTF8(b.String(), "\uFFFD"))
 			b.Reset()
 		case c == '\\' && i+1 < len(value):
@@ -233,12 +287,7 @@ func (s *Sheet) Find(at Extent, name string) (line string, ok bool) {
 
 // Param is the value of a parameter (RFC 5545 §3.2).
 func Param(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == '"' || r == 0x7F {
-			return -1
-		}
-		return r
-	}, s)
+	s = strings.ReplaceAll(Inline(s), `"`, "")
 	if strings.ContainsAny(s, ";:,") {
 		return `"` + s + `"`
 	}
