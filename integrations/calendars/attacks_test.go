@@ -230,7 +230,7 @@ func FuzzEdits(f *testing.F) {
 			return
 		}
 		only := Only{}
-		for _, s := range seriesOf(cal) {
+		for _, s := range seriesOf(cal, atlas{}) {
 			s.expand(from, from.AddDate(1, 0, 0), utc, func(o occurrence) {
 				if o.id != nil && which > 0 {
 					only.Occurrence = o.id.text(utc)

@@ -97,7 +97,7 @@ func (c *Calendars) Events(ctx context.Context, k Calendar, w Window) (events []
 		e  Event
 	}
 	var all []timed
-	m := &meter{now: c.o.Now}
+	m := &meter{now: c.o.Now, zones: atlas{}}
 	cut, err = c.query(ctx, k, w, m, func(o *object, s *series, t told) (more bool) {
 		return s.expand(w.From, w.To, z, func(x occurrence) {
 			if m.entries++; m.full() {
@@ -134,6 +134,7 @@ type meter struct {
 	objects int
 	entries int
 	bytes   int // of texts
+	zones   atlas
 }
 
 const (
@@ -170,7 +171,7 @@ func (c *Calendars) query(ctx context.Context, k Calendar, w Window, m *meter, e
 			return nil
 		}
 		o, t := &object{id: id, etag: p.ETag, calendar: k, cal: cal}, told{}
-		for _, s := range seriesOf(cal) {
+		for _, s := range seriesOf(cal, m.zones) {
 			more := each(o, s, t)
 			cut = cut || more
 			if m.full() {
@@ -212,7 +213,7 @@ func (c *Calendars) Event(ctx context.Context, k Calendar, id, zone string) (Eve
 }
 
 func (o *object) event(z *zone) (Event, error) {
-	all := seriesOf(o.cal)
+	all := seriesOf(o.cal, atlas{})
 	if len(all) == 0 {
 		return Event{}, integrations.NotFound("event")
 	}

@@ -364,5 +364,5 @@ func zoneOfCalendar(text string) *zone {
 	if i < 0 {
 		return nil
 	}
-	return newZones(cal).find(textOf(cal.Children[i], ical.PropTimezoneID))
+	return newZones(cal, atlas{}).find(textOf(cal.Children[i], ical.PropTimezoneID))
 }

@@ -21,7 +21,7 @@ func (c *Calendars) FreeBusy(ctx context.Context, calendars []Calendar, w Window
 		return nil, false, err
 	}
 	var all []Busy
-	m := &meter{now: c.o.Now}
+	m := &meter{now: c.o.Now, zones: atlas{}}
 	asked := map[string]bool{}
 	for _, k := range calendars {
 		if asked[k.place] {

@@ -46,9 +46,10 @@ type occurrence struct {
 	id         *moment // of a recurring event: which one it is
 }
 
-// seriesOf are the series in a calendar object: usually one, with one UID.
-func seriesOf(cal *ical.Calendar) (all []*series) {
-	z := newZones(cal)
+// seriesOf are the series in a calendar object: usually one, with one UID. known
+// are zones that were found before.
+func seriesOf(cal *ical.Calendar, known atlas) (all []*series) {
+	z := newZones(cal, known)
 	byUID := map[string]*series{}
 	for _, c := range cal.Children {
 		if c.Name != ical.CompEvent {

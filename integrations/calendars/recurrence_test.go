@@ -81,7 +81,7 @@ func happens(t *testing.T, text, from, to string) []string {
 	}
 	var found []when
 	here := named("Europe/Berlin")
-	for _, s := range seriesOf(cal) {
+	for _, s := range seriesOf(cal, atlas{}) {
 		if cut := s.expand(parse(from), parse(to), here, func(o occurrence) {
 			w := when{o.start.at(here), o.start.at(here).UTC().Format(time.RFC3339)}
 			if o.start.day {
@@ -190,7 +190,7 @@ func TestBoundedWork(t *testing.T) {
 			t.Fatal(err)
 		}
 		n := 0
-		cut := seriesOf(cal)[0].expand(far, far.AddDate(5, 0, 0), utc, func(occurrence) { n++ })
+		cut := seriesOf(cal, atlas{})[0].expand(far, far.AddDate(5, 0, 0), utc, func(occurrence) { n++ })
 		if n > maxOccurrences || !cut && rule != "FREQ=DAILY;COUNT=1000000000" && !strings.HasPrefix(rule, "FREQ=YEARLY;BYMONTH=2") {
 			t.Errorf("%s = %d occurrences, cut %v", rule, n, cut)
 		}
@@ -208,7 +208,7 @@ func TestBoundedWork(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		begun := time.Now()
-		for _, s := range seriesOf(cal) {
+		for _, s := range seriesOf(cal, atlas{}) {
 			s.expand(far, far.AddDate(5, 0, 0), utc, func(occurrence) {})
 		}
 		if took := time.Since(begun); took > unbounded {
@@ -278,7 +278,7 @@ func FuzzEvents(f *testing.F) {
 			return
 		}
 		here := named("America/New_York")
-		for _, s := range seriesOf(cal) {
+		for _, s := range seriesOf(cal, atlas{}) {
 			s.expand(from, from.AddDate(1, 0, 0), here, func(o occurrence) {
 				e := func() Event { one := said(o.comp); return o.event(&one, here) }()
 				if _, err := time.Parse(time.RFC3339, e.Start); err != nil && !e.AllDay {

@@ -135,7 +135,7 @@ type edit struct {
 
 // find finds the component that is to be changed.
 func (e *edit) find(only Only) error {
-	all := seriesOf(e.object.cal)
+	all := seriesOf(e.object.cal, atlas{})
 	if len(all) == 0 {
 		return integrations.NotFound("event")
 	}

@@ -85,14 +85,15 @@ func (z *zone) in(at time.Time) time.Time {
 
 // zones finds the zones that a calendar object speaks of.
 type zones struct {
-	own map[string]*ical.Component // VTIMEZONE by TZID
-	got map[string]*zone
+	own   map[string]*ical.Component // VTIMEZONE by TZID
+	got   map[string]*zone
+	known atlas
 
 	rules int // for changes of clocks, that were followed
 }
 
-func newZones(cal *ical.Calendar) *zones {
-	z := &zones{own: map[string]*ical.Component{}, got: map[string]*zone{}}
+func newZones(cal *ical.Calendar, known atlas) *zones {
+	z := &zones{own: map[string]*ical.Component{}, got: map[string]*zone{}, known: known}
 	for _, c := range cal.Children {
 		if c.Name == ical.CompTimezone {
 			if p := c.Props.Get(ical.PropTimezoneID); p != nil {
@@ -117,7 +118,7 @@ func (z *zones) find(tzid string) *zone {
 }
 
 func (z *zones) look(tzid string) *zone {
-	if found := named(tzid); found != nil {
+	if found := z.known.named(tzid); found != nil {
 		return found
 	}
 	own := z.own[tzid]
@@ -125,7 +126,7 @@ func (z *zones) look(tzid string) *zone {
 		return nil
 	}
 	if p := own.Props.Get("X-LIC-LOCATION"); p != nil {
-		if found := named(p.Value); found != nil {
+		if found := z.known.named(p.Value); found != nil {
 			return found
 		}
 	}
@@ -134,6 +135,21 @@ func (z *zones) look(tzid string) *zone {
 		return nil
 	}
 	return &zone{name: tzid, onsets: onsets}
+}
+
+// atlas is the names that were looked up, for all events of one answer.
+type atlas map[string]*zone
+
+// maxNames is how many are: each costs a look into the system's files.
+const maxNames = 500
+
+func (a atlas) named(name string) *zone {
+	z, ok := a[name]
+	if !ok && len(a) < maxNames {
+		z = named(name)
+		a[name] = z
+	}
+	return z
 }
 
 // named is a zone of the IANA database by its name, or by one that others have
