@@ -56,7 +56,7 @@ func samples() map[string]Page {
 		"lost-form-gone":    LostForm{Action: "/notes", Method: "POST", SignIn: "/auth/login"},
 		"error-titled":      Error{Status: 400, Title: "A title", Text: "A text.", RequestID: "01J-ABC"},
 	}
-	for _, what := range []string{"nextcloud", "store", "connection", "application", "other"} {
+	for _, what := range []string{"nextcloud", "store", "connection", "provision", "application", "other"} {
 		all["unavailable-"+what] = Unavailable{What: what, RetryAfter: 5 * time.Second}
 	}
 	for _, status := range []int{400, 403, 404, 405, 418, 421, 500, http.StatusGatewayTimeout} {
