@@ -25,6 +25,20 @@ const (
 	EndNotBegun   End = "not_begun"   // it could not be written down
 )
 
+// Over is ErrNone of a session that this process knew, and that was ended before
+// it was asked for.
+type Over struct {
+	ID  string // public
+	Why End
+	At  time.Time
+}
+
+// Error implements error.
+func (o *Over) Error() string { return ErrNone.Error() }
+
+// Unwrap says that it is ErrNone.
+func (o *Over) Unwrap() error { return ErrNone }
+
 // inTime refuses a session whose time is up. Whether it is idle only the store
 // can tell, for other replicas may have served it.
 func (m *Manager) inTime(ctx context.Context, l *live, now time.Time) error {
@@ -55,7 +69,7 @@ func (m *Manager) endIdle(ctx context.Context, l *live, now time.Time) error {
 	case err != nil:
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	case ended:
-		l.end(nil, now) // unless the store's word of it was here first
+		l.end(nil, EndIdle, now) // unless the store's word of it was here first
 		m.metrics.ended.WithLabelValues(string(EndIdle)).Inc()
 		m.tellOf(l, EndIdle)
 		return ErrNone
@@ -149,7 +163,7 @@ func (m *Manager) end(ctx context.Context, l *live, why End) error {
 }
 
 func (m *Manager) endFirst(ctx context.Context, l *live, why End) (first bool, err error) {
-	if first = l.end(&Ended{Why: why}, m.o.Now()); first {
+	if first = l.end(&Ended{Why: why}, why, m.o.Now()); first {
 		m.metrics.ended.WithLabelValues(string(why)).Inc()
 	}
 	e := l.untold()
@@ -209,7 +223,7 @@ func (m *Manager) tellEnd(l *live, again bool) {
 // vanished ends a session that the store has no more: it ended elsewhere, or
 // its time was up.
 func (m *Manager) vanished(l *live) {
-	if l.end(nil, m.o.Now()) {
+	if l.end(nil, EndGone, m.o.Now()) {
 		m.metrics.ended.WithLabelValues(string(EndGone)).Inc()
 	}
 }
@@ -218,7 +232,7 @@ func (m *Manager) vanished(l *live) {
 // has ended.
 func (m *Manager) endedElsewhere(l *live, n Note) {
 	stale := !m.current(l, m.o.Now())
-	if !l.end(nil, m.o.Now()) {
+	if !l.end(nil, n.Why, m.o.Now()) {
 		return
 	}
 	if !l.asking.Load() {

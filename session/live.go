@@ -37,6 +37,7 @@ type live struct {
 	savedAs  *Session  // guarded by mu
 	toEnd    *Ended    // guarded by mu: the store is still to be told of the end
 	endedAt  time.Time // guarded by mu
+	why      End       // guarded by mu: it ended
 	claimed  lostClaim // guarded by mu
 }
 
@@ -176,17 +177,24 @@ func (l *live) detach(n *stream) {
 
 // end marks the session as ended and stops its streams. e is what the store is
 // still to be told, nil if it knows. It reports false if that was done before.
-func (l *live) end(e *Ended, now time.Time) bool {
+func (l *live) end(e *Ended, why End, now time.Time) bool {
 	l.mu.Lock()
 	if l.ended.Swap(true) {
 		l.mu.Unlock()
 		return false
 	}
-	l.toEnd, l.endedAt = e, now
+	l.toEnd, l.endedAt, l.why = e, now, why
 	l.mu.Unlock()
 	l.poke()
 	l.cut()
 	return true
+}
+
+// isOver is ErrNone, with what is known of the session's end.
+func (l *live) isOver() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return &Over{ID: l.id, Why: l.why, At: l.endedAt}
 }
 
 // untold is what the store is still to be told of the end; nil if nothing.

@@ -48,6 +48,9 @@ type Redis struct {
 	metrics *redisMetrics
 	era     atomic.Uint64 // see redisLink.all
 
+	password atomic.Pointer[Secret]                                       // for new connections
+	probe    func(password *atomic.Pointer[Secret]) redis.UniversalClient // a client of its own
+
 	mu      sync.Mutex
 	word    error // guarded by mu: see Answering
 	refused bool  // guarded by mu: word was an answer, which only a successful write can take back
@@ -86,9 +89,33 @@ func OpenRedis(cfg RedisConfig, o RedisOptions) (*Redis, error) {
 		r.prefix = "anteroom"
 	}
 	redisQuiet()
-	r.client = r.connectTo(t, cfg, secure)
+	r.probe = func(p *atomic.Pointer[Secret]) redis.UniversalClient { return r.connectTo(t, cfg, secure, p) }
+	r.password.Store(&t.password)
+	r.client = r.probe(&r.password)
 	return r, nil
 }
+
+// RenewPassword exchanges the password for new connections, once Redis has let
+// one in with it; those there are stay. The error says why it stays as it was.
+func (r *Redis) RenewPassword(ctx context.Context, password Secret) error {
+	if *r.password.Load() == password {
+		return nil
+	}
+	var tried atomic.Pointer[Secret]
+	tried.Store(&password)
+	c := r.probe(&tried)
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(ctx, redisTrial)
+	defer cancel()
+	if err := c.Ping(ctx).Err(); err != nil {
+		return fmt.Errorf("redis does not let us in with it: %w", err)
+	}
+	r.password.Store(&password)
+	return nil
+}
+
+// redisTrial is how long Redis may take to judge a new password.
+const redisTrial = 3 * time.Second
 
 // Close closes every connection. Operations fail from then on; those under way may.
 func (r *Redis) Close() error { return r.client.Close() }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,10 +23,12 @@ const (
 
 // connectTo makes the client. Nothing is sent again by it, but for what a
 // Cluster's does: see redis_scripts.go.
-func (r *Redis) connectTo(t redisTarget, cfg RedisConfig, secure *tls.Config) redis.UniversalClient {
+func (r *Redis) connectTo(t redisTarget, cfg RedisConfig, secure *tls.Config, password *atomic.Pointer[Secret]) redis.UniversalClient {
 	o := redis.UniversalOptions{
 		Addrs: t.addrs, MasterName: t.master, DB: t.db,
-		Username: t.username, Password: t.password.Reveal(),
+		CredentialsProviderContext: func(context.Context) (string, string, error) {
+			return t.username, password.Load().Reveal(), nil
+		},
 		SentinelUsername: cfg.SentinelUsername, SentinelPassword: cfg.SentinelPassword.Reveal(),
 		TLSConfig: secure,
 

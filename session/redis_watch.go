@@ -50,7 +50,7 @@ func (r *Redis) Watch(ctx context.Context, w Watcher) {
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(pause/2 + mathrand.N(pause/2)):
+		case <-time.After(pause/2 + mathrand.N(pause/2)): // #nosec G404 -- spreads waits
 		}
 		pause = min(2*pause, redisPauseMax)
 	}

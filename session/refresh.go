@@ -424,7 +424,7 @@ func (m *Manager) renewalDone(l *live) {
 
 func (m *Manager) renewalFailed(l *live, result string, err error) {
 	wait := min(retryMax, time.Second<<min(l.failed.Add(1), 6))
-	l.replan(m.o.Now(), wait/2+rand.N(wait/2))
+	l.replan(m.o.Now(), wait/2+rand.N(wait/2)) // #nosec G404 -- spreads waits
 	m.metrics.renewed.WithLabelValues(result).Inc()
 	m.o.Log.Warn("session not renewed; it goes on within its grace", "who", l.current.Load().Who(), "result", result, "error", err)
 }

@@ -227,7 +227,7 @@ func (m *Manager) Load(r *http.Request) (*Session, error) {
 // lives is ErrNone for a session that is over, by its end or by its time.
 func (m *Manager) lives(ctx context.Context, l *live, now time.Time) error {
 	if l.ended.Load() {
-		return ErrNone
+		return l.isOver()
 	}
 	if err := m.check(ctx, l, now); err != nil {
 		return err

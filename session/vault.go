@@ -30,15 +30,15 @@ func NewVault(store Store, codec *Codec, kind string) *Vault {
 
 // Get reads the secret of a name. One that no key of ours opens is none.
 func (v *Vault) Get(ctx context.Context, name string) (secret []byte, found bool, err error) {
-	for i, at := range v.places(name) {
-		sealed, found, err := v.store.Get(ctx, at)
+	for _, p := range v.places(name) {
+		sealed, found, err := v.store.Get(ctx, p.at)
 		if err != nil {
 			return nil, false, fmt.Errorf("reading %s: %w", v.kind, err)
 		}
 		if !found || len(sealed) == 0 || sealed[0] != recordFormat {
 			continue
 		}
-		if secret, err := v.aead(i, at).gcm.Open(nil, nil, sealed[1:], nil); err == nil {
+		if secret, err := p.aead().gcm.Open(nil, nil, sealed[1:], nil); err == nil {
 			return secret, true, nil
 		}
 	}
@@ -48,8 +48,8 @@ func (v *Vault) Get(ctx context.Context, name string) (secret []byte, found bool
 // Put keeps a secret for ttl (> 0), in place of any other of that name.
 func (v *Vault) Put(ctx context.Context, name string, secret []byte, ttl time.Duration) error {
 	places := v.places(name)
-	sealed := v.aead(0, places[0]).gcm.Seal([]byte{recordFormat}, nil, secret, nil)
-	if err := v.store.Put(ctx, places[0], sealed, ttl); err != nil {
+	sealed := places[0].aead().gcm.Seal([]byte{recordFormat}, nil, secret, nil) // #nosec G407 -- the AEAD makes its own random nonce
+	if err := v.store.Put(ctx, places[0].at, sealed, ttl); err != nil {
 		return fmt.Errorf("keeping %s: %w", v.kind, err)
 	}
 	return v.clear(ctx, places[1:])
@@ -60,10 +60,10 @@ func (v *Vault) Delete(ctx context.Context, name string) error {
 	return v.clear(ctx, v.places(name))
 }
 
-func (v *Vault) clear(ctx context.Context, places []string) error {
+func (v *Vault) clear(ctx context.Context, places []place) error {
 	var failed []error
-	for _, at := range places {
-		failed = append(failed, v.store.Delete(ctx, at))
+	for _, p := range places {
+		failed = append(failed, v.store.Delete(ctx, p.at))
 	}
 	if err := errors.Join(failed...); err != nil {
 		return fmt.Errorf("removing %s: %w", v.kind, err)
@@ -72,13 +72,23 @@ func (v *Vault) clear(ctx context.Context, places []string) error {
 }
 
 // places are where a name may be in the store, one for each key.
-func (v *Vault) places(name string) []string {
-	return v.codec.names("vault " + v.kind + "\x00" + name)
+func (v *Vault) places(name string) (all []place) {
+	ring := v.codec.held.Load()
+	for i, at := range ring.names("vault " + v.kind + "\x00" + name) {
+		all = append(all, place{at, ring.keys[i]})
+	}
+	return all
 }
 
-// aead seals what is kept at a place by the i-th key.
-func (v *Vault) aead(i int, place string) aead {
-	key, err := hkdf.Key(sha256.New, v.codec.keys[i], []byte(place), "anteroom vault", KeyBytes)
+// place is where one of the keys keeps something.
+type place struct {
+	at  string
+	key []byte
+}
+
+// aead seals what is kept there.
+func (p place) aead() aead {
+	key, err := hkdf.Key(sha256.New, p.key, []byte(p.at), "anteroom vault", KeyBytes)
 	if err != nil {
 		panic(err) // only for lengths over 255 hashes
 	}

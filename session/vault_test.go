@@ -100,7 +100,7 @@ func TestVaultIsSealed(t *testing.T) {
 		v    *Vault
 		name string
 	}{{v, "bob"}, {other, "canary-ada"}, {newVault(t, store, keys[1]), "canary-ada"}} {
-		store.Put(t.Context(), w.v.places(w.name)[0], sealed, time.Hour)
+		store.Put(t.Context(), w.v.places(w.name)[0].at, sealed, time.Hour)
 		wantVault(t, "moved", w.v, w.name, "")
 	}
 	for i := range sealed {

@@ -55,7 +55,7 @@ func (p *RelyingParty) Run(ctx context.Context) {
 			return
 		default:
 			p.miss(err)
-			next = wait/2 + rand.N(wait)
+			next = wait/2 + rand.N(wait) // #nosec G404 -- spreads waits
 			wait = min(2*wait, lastRetry)
 		}
 		select {

@@ -90,8 +90,8 @@ func (e *Examination) nextcloud() bool {
 func (e *Examination) post(ctx context.Context, endpoint string, form url.Values, good func(status int, code string) Verdict) (Verdict, error) {
 	p := e.relyingParty
 	form.Set("client_id", p.cfg.ClientID)
-	if p.cfg.ClientSecret != "" {
-		form.Set("client_secret", p.cfg.ClientSecret.Reveal())
+	if s := p.secret.inForce(); s != "" {
+		form.Set("client_secret", s.Reveal())
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
 	if err != nil {

@@ -20,13 +20,13 @@ const kindNextcloud = "nextcloud"
 // the person's rights.
 type builtIn struct {
 	p    *RelyingParty
-	conf oauth2.Config
+	conf oauth2.Config // without redirect URI and secret
 }
 
 func newNextcloud(p *RelyingParty) *builtIn {
 	base := strings.TrimSuffix(p.o.Nextcloud.String(), "/")
 	return &builtIn{p: p, conf: oauth2.Config{
-		ClientID: p.cfg.ClientID, ClientSecret: p.cfg.ClientSecret.Reveal(),
+		ClientID: p.cfg.ClientID,
 		Endpoint: oauth2.Endpoint{
 			AuthURL: base + "/index.php/apps/oauth2/authorize", TokenURL: base + "/index.php/apps/oauth2/api/v1/token",
 			AuthStyle: oauth2.AuthStyleInParams,
@@ -36,19 +36,21 @@ func newNextcloud(p *RelyingParty) *builtIn {
 
 func (b *builtIn) kind() string { return kindNextcloud }
 
-func (b *builtIn) authURL(f flow, redirect string) string {
+func (b *builtIn) config(redirect string, secret session.Secret) *oauth2.Config {
 	c := b.conf
-	c.RedirectURL = redirect
-	return c.AuthCodeURL(f.state, oauth2.S256ChallengeOption(f.Verifier)) // older servers ignore PKCE, newer ones verify it
+	c.RedirectURL, c.ClientSecret = redirect, secret.Reveal()
+	return &c
+}
+
+func (b *builtIn) authURL(f flow, redirect string) string {
+	return b.config(redirect, "").AuthCodeURL(f.state, oauth2.S256ChallengeOption(f.Verifier)) // older servers ignore PKCE, newer ones verify it
 }
 
 func (b *builtIn) checkIssuer(string, bool) error { return nil } // it never sends one
 
 func (b *builtIn) exchange(ctx context.Context, code, redirect string, f flow) (session.Grant, error) {
-	c := b.conf
-	c.RedirectURL = redirect
 	done := b.p.timed("token")
-	tok, err := c.Exchange(b.p.withClient(ctx), code, oauth2.VerifierOption(f.Verifier))
+	tok, err := b.p.redeem(ctx, code, f, func(s session.Secret) *oauth2.Config { return b.config(redirect, s) })
 	done()
 	if err != nil {
 		return session.Grant{}, b.p.exchangeError(err)
@@ -102,7 +104,7 @@ func (p *RelyingParty) ocsUser(ctx context.Context, c session.Credential) (sessi
 // ocs makes a request of Nextcloud's own API. The scheme is matched byte for
 // byte there: "Bearer" and one space.
 func (p *RelyingParty) ocs(ctx context.Context, method, path string, c session.Credential) (*http.Request, error) {
-	r, err := http.NewRequestWithContext(ctx, method, p.o.Nextcloud.JoinPath(path).String(), nil)
+	r, err := http.NewRequestWithContext(ctx, method, p.o.Nextcloud.JoinPath(path).String(), nil) // #nosec G125 -- paths are constants of ours
 	if err != nil {
 		return nil, fmt.Errorf("asking OCS: %w", err)
 	}
@@ -139,7 +141,7 @@ func ocsIdentity(body []byte) (session.Identity, error) {
 func (b *builtIn) renew(ctx context.Context, g session.Grant) (session.Grant, error) {
 	next := g
 	if g.Tokens.Refresh != "" {
-		tok, err := b.p.refresh(ctx, &b.conf, g.Tokens.Refresh)
+		tok, err := b.p.refresh(ctx, func(s session.Secret) *oauth2.Config { return b.config("", s) }, g.Tokens.Refresh)
 		if err != nil {
 			return g, err
 		}

@@ -141,7 +141,7 @@ func TestRenewAtNextcloud(t *testing.T) {
 		{"maintenance", both, func(s *site) { s.cloud.SetMaintenance(true) }, false, errAnswer},
 		{"OCS fails after the rotation", builtIn, func(s *site) { s.fail.Store(new("/ocs/")) }, true, errAnswer},
 		{"userinfo fails after the rotation", []string{"oidc"}, func(s *site) { s.fail.Store(new("/index.php/apps/oidc/userinfo")) }, true, errAnswer},
-		{"client's secret wrong", both, func(s *site) { s.cfg.ClientSecret = "wrong"; s.adopt(must(s.discover(context.Background()))) }, false, errAnswer},
+		{"client's secret wrong", both, func(s *site) { s.secret.current = "wrong"; s.adopt(must(s.discover(context.Background()))) }, false, errAnswer},
 		{"allowed group lost", both, func(s *site) { s.cloud.SetGroups("testdoc", nil) }, true, session.ErrNotAllowed},
 	}
 	for _, tt := range tests {

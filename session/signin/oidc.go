@@ -78,9 +78,9 @@ func (p *RelyingParty) scopes(m *metadata) []string {
 
 func (o *openID) kind() string { return kindOIDC }
 
-func (o *openID) config(redirect string) *oauth2.Config {
+func (o *openID) config(redirect string, secret session.Secret) *oauth2.Config {
 	return &oauth2.Config{
-		ClientID: o.p.cfg.ClientID, ClientSecret: o.p.cfg.ClientSecret.Reveal(), RedirectURL: redirect, Scopes: o.scopes,
+		ClientID: o.p.cfg.ClientID, ClientSecret: secret.Reveal(), RedirectURL: redirect, Scopes: o.scopes,
 		// In the body, always: Nextcloud books Basic as a failed login, and guessing asks twice.
 		Endpoint: oauth2.Endpoint{AuthURL: o.m.AuthURL, TokenURL: o.m.TokenURL, AuthStyle: oauth2.AuthStyleInParams},
 	}
@@ -91,7 +91,7 @@ func (o *openID) authURL(f flow, redirect string) string {
 	if slices.Contains(o.scopes, oidc.ScopeOfflineAccess) {
 		opts = append(opts, oauth2.SetAuthURLParam("prompt", "consent")) // OpenID Connect Core §11
 	}
-	return o.config(redirect).AuthCodeURL(f.state, opts...)
+	return o.config(redirect, "").AuthCodeURL(f.state, opts...)
 }
 
 func (o *openID) checkIssuer(iss string, present bool) error {
@@ -103,7 +103,7 @@ func (o *openID) checkIssuer(iss string, present bool) error {
 
 func (o *openID) exchange(ctx context.Context, code, redirect string, f flow) (session.Grant, error) {
 	done := o.p.timed("token")
-	tok, err := o.config(redirect).Exchange(o.p.withClient(ctx), code, oauth2.VerifierOption(f.Verifier))
+	tok, err := o.p.redeem(ctx, code, f, func(s session.Secret) *oauth2.Config { return o.config(redirect, s) })
 	done()
 	if err != nil {
 		return session.Grant{}, o.p.exchangeError(err)
@@ -125,6 +125,15 @@ func (o *openID) exchange(ctx context.Context, code, redirect string, f flow) (s
 		return session.Grant{}, whoError(err)
 	}
 	return session.Grant{Identity: who, Tokens: tokens, Login: loginOf(idt, claims)}, nil
+}
+
+// redeem exchanges a code.
+func (p *RelyingParty) redeem(ctx context.Context, code string, f flow, conf func(session.Secret) *oauth2.Config) (tok *oauth2.Token, err error) {
+	err = p.secret.show(func(s session.Secret) (err error) {
+		tok, err = conf(s).Exchange(p.withClient(ctx), code, oauth2.VerifierOption(f.Verifier))
+		return err
+	})
+	return tok, err
 }
 
 // loginOf is what the provider calls the sign-in that an id_token is of (sid:

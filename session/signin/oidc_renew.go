@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/coreos/go-oidc/v3/oidc"
+	"golang.org/x/oauth2"
 
 	"anteroom/session"
 )
@@ -21,7 +22,7 @@ func (o *openID) renew(ctx context.Context, g session.Grant) (session.Grant, err
 		}
 		return o.refreshed(ctx, g, g.Tokens, nil)
 	}
-	tok, err := o.p.refresh(ctx, o.config(""), g.Tokens.Refresh)
+	tok, err := o.p.refresh(ctx, func(s session.Secret) *oauth2.Config { return o.config("", s) }, g.Tokens.Refresh)
 	if err != nil {
 		return g, err
 	}
@@ -116,7 +117,7 @@ func (o *openID) signOut(ctx context.Context, t session.Tokens, back string) str
 func (o *openID) revoke(ctx context.Context, token session.Secret, hint string) {
 	defer o.p.timed("revoke")()
 	form := url.Values{"token": {token.Reveal()}, "token_type_hint": {hint}, "client_id": {o.p.cfg.ClientID}}
-	if s := o.p.cfg.ClientSecret.Reveal(); s != "" {
+	if s := o.p.secret.inForce().Reveal(); s != "" {
 		form.Set("client_secret", s)
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, o.m.RevocationURL, strings.NewReader(form.Encode()))

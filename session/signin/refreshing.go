@@ -52,15 +52,20 @@ func refreshTransport(c *http.Client) http.RoundTripper {
 
 // refresh presents a refresh token, once. The error wraps session.ErrInDoubt
 // where the provider was reached and what it did with the token is not known.
-func (p *RelyingParty) refresh(ctx context.Context, conf *oauth2.Config, token session.Secret) (*oauth2.Token, error) {
+func (p *RelyingParty) refresh(ctx context.Context, conf func(session.Secret) *oauth2.Config, token session.Secret) (*oauth2.Token, error) {
 	defer p.timed("refresh")()
 	ctx, cancel := context.WithTimeout(ctx, refreshTime)
 	defer cancel()
-	call := presentation{next: p.refreshing}
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { call.reached.Store(true) }})
-	client := &http.Client{Transport: bounded{&call}, CheckRedirect: p.client.CheckRedirect}
-	src := conf.TokenSource(context.WithValue(ctx, oauth2.HTTPClient, client), &oauth2.Token{RefreshToken: token.Reveal()})
-	tok, err := src.Token()
+	call := new(presentation)
+	var tok *oauth2.Token
+	err := p.secret.show(func(s session.Secret) (err error) {
+		call = &presentation{next: p.refreshing}
+		ctx := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { call.reached.Store(true) }})
+		client := &http.Client{Transport: bounded{call}, CheckRedirect: p.client.CheckRedirect}
+		src := conf(s).TokenSource(context.WithValue(ctx, oauth2.HTTPClient, client), &oauth2.Token{RefreshToken: token.Reveal()})
+		tok, err = src.Token()
+		return err
+	})
 	switch {
 	case err == nil:
 		return tok, nil

@@ -24,15 +24,16 @@ import (
 
 // Options is what a RelyingParty needs besides its configuration.
 type Options struct {
-	Nextcloud   *url.URL     // base URL, with webroot
-	Public      *url.URL     // this site's origin
-	Client      *http.Client // to the provider
-	Codec       *session.Codec
-	Cookies     *session.Cookies
-	ReturnHosts []string         // further hosts that return_to may name; one with a leading dot stands for those below it
-	Now         func() time.Time // nil: time.Now
-	Log         *slog.Logger
-	Registry    prometheus.Registerer // nil: nothing is counted
+	Nextcloud     *url.URL     // base URL, with webroot
+	Public        *url.URL     // this site's origin
+	Client        *http.Client // to the provider
+	Codec         *session.Codec
+	Cookies       *session.Cookies
+	LookForSecret func()           // calls RenewClientSecret at once if there is another; nil: there never is
+	ReturnHosts   []string         // further hosts that return_to may name; one with a leading dot stands for those below it
+	Now           func() time.Time // nil: time.Now
+	Log           *slog.Logger
+	Registry      prometheus.Registerer // nil: nothing is counted
 }
 
 // RelyingParty signs people in. Safe for concurrent use. Run must be running:
@@ -42,6 +43,7 @@ type RelyingParty struct {
 	o        Options
 	redirect *url.URL
 	client   *http.Client
+	secret   *clientSecret
 	state    *session.Sealer
 	browser  *session.Sealer
 	metrics  *metrics
@@ -83,6 +85,7 @@ func New(cfg Config, o Options) (*RelyingParty, error) {
 		return nil, fmt.Errorf("signin.redirect_uri: %w", err)
 	}
 	p := &RelyingParty{cfg: cfg, o: o, redirect: redirect, metrics: newMetrics(o.Registry), verifying: make(chan struct{}, maxVerifications)}
+	p.secret = &clientSecret{now: o.Now, look: o.LookForSecret, current: cfg.ClientSecret}
 	p.client, p.refreshing = boundedClient(o.Client), refreshTransport(o.Client)
 	p.state = o.Codec.For("state", 0) // its age is judged after it is open, to tell late from forged
 	p.browser = o.Codec.For("browser", 0)
