@@ -130,6 +130,7 @@ type Mail struct {
 	From      string         `yaml:"from" doc:"the address that mail is sent from; default the username"`
 	CAFile    string         `yaml:"ca_file" doc:"PEM file of authorities to trust for the mail servers, instead of the system's"`
 	Nextcloud int            `yaml:"nextcloud_account" doc:"id of an account in Nextcloud's Mail app, to use where imap_url is empty; username and password are Nextcloud's then"`
+	File      *SecretFile    `yaml:"-"` // that password is kept in, and may change in; nil: in none
 	Allow     session.Allow  `yaml:"allow" doc:"who may use it: signed-in, or groups:, users: and clients: lists; unset: configured clients"`
 	AppURL    string         `yaml:"-"` // base URL of the Nextcloud that the Mail app is in
 	ReadOnly  bool           `yaml:"read_only" doc:"nothing may be changed or sent through it"`
@@ -138,7 +139,8 @@ type Mail struct {
 // Said reports whether there is any mail to be had.
 func (m Mail) Said() bool { return m.IMAP != "" || m.SMTP != "" || m.Nextcloud != 0 }
 
-// Account is the account at the mail servers, or at Nextcloud for its Mail app.
+// Account is the account at the mail servers, or at Nextcloud for its Mail app,
+// with its password as it is now.
 func (m Mail) Account() session.Credential {
-	return session.Credential{User: m.Username, Secret: m.Password}
+	return session.Credential{User: m.Username, Secret: inForce(m.Password, m.File)}
 }

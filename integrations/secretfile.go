@@ -107,19 +107,25 @@ func (f *SecretFile) Renewed(ctx context.Context, refused session.Secret) bool {
 // again with the new one, if its body can be sent again.
 func (g *Grant) Send(next http.RoundTripper, r *http.Request) (*http.Response, error) {
 	resp, err := next.RoundTrip(r)
-	if err != nil || resp.StatusCode != http.StatusUnauthorized || r.Body != nil && r.Body != http.NoBody && r.GetBody == nil || !g.renewed(resp) {
-		return resp, err
-	}
-	again := r.Clone(r.Context())
-	if r.GetBody != nil {
-		if again.Body, err = r.GetBody(); err != nil {
-			return resp, nil
+	for range sentAgain { // what was exchanged once may have been a second time meanwhile
+		if err != nil || resp.StatusCode != http.StatusUnauthorized || r.Body != nil && r.Body != http.NoBody && r.GetBody == nil || !g.renewed(resp) {
+			return resp, err
 		}
+		again := r.Clone(r.Context())
+		if r.GetBody != nil {
+			if again.Body, err = r.GetBody(); err != nil {
+				return resp, nil
+			}
+		}
+		resp.Body.Close()
+		session.Credential{User: g.Credential.User, Secret: g.File.Secret()}.Set(again.Header)
+		resp, err = next.RoundTrip(again)
 	}
-	resp.Body.Close()
-	session.Credential{User: g.Credential.User, Secret: g.File.Secret()}.Set(again.Header)
-	return next.RoundTrip(again)
+	return resp, err
 }
+
+// sentAgain is how often one request is sent again with a newer password.
+const sentAgain = 3
 
 // renewed reports whether a refused request had a password that is not the one
 // in force any more.

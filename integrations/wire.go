@@ -1,9 +1,14 @@
 package integrations
 
 import (
+	"context"
 	"errors"
+	"io"
 	"net/http"
+	"os"
 	"strings"
+	"sync/atomic"
+	"time"
 )
 
 // Wire is an HTTP client for the requests of one caller at one service: each
@@ -23,7 +28,8 @@ type wire struct {
 
 // RoundTrip implements http.RoundTripper.
 func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
+	ctx, cancel := context.WithCancel(r.Context())
+	r = r.Clone(ctx)
 	cred := w.g.Credential
 	if w.g.By == ByService && w.g.File != nil {
 		cred.Secret = w.g.File.Secret() // one operation may be many requests
@@ -44,14 +50,52 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	resp, err := w.g.Send(t, r)
 	if err != nil {
+		cancel()
 		return nil, Lost(err)
 	}
+	resp.Body = &watched{ReadCloser: resp.Body, cancel: cancel}
 	if p := w.judge(resp); p != nil {
 		resp.Body.Close()
 		return nil, p
 	}
 	resp.Header.Del("Set-Cookie")
 	return resp, nil
+}
+
+// stallTime is how long a server may be silent within an answer. How long its
+// caller takes with what is there does not count.
+const stallTime = 30 * time.Second
+
+// watched is an answer's body that a server's silence ends.
+type watched struct {
+	io.ReadCloser
+	cancel func() // of the request
+	timer  *time.Timer
+	silent atomic.Bool
+}
+
+// Read implements io.Reader.
+func (b *watched) Read(p []byte) (int, error) {
+	if b.timer == nil {
+		b.timer = time.AfterFunc(stallTime, func() {
+			b.silent.Store(true)
+			b.cancel()
+		})
+	} else {
+		b.timer.Reset(stallTime)
+	}
+	n, err := b.ReadCloser.Read(p)
+	b.timer.Stop()
+	if err != nil && b.silent.Load() {
+		err = os.ErrDeadlineExceeded
+	}
+	return n, err
+}
+
+// Close implements io.Closer.
+func (b *watched) Close() error {
+	defer b.cancel()
+	return b.ReadCloser.Close()
 }
 
 // judge is what an answer means that is not the caller's.
@@ -92,7 +136,7 @@ func Answered(resp *http.Response, what string) *Problem {
 		return &Problem{Status: status, Reason: ReasonForbidden, Text: "Nextcloud does not let this account do that."}
 	case status == http.StatusConflict:
 		return &Problem{Status: status, Reason: ReasonConflict, Text: "The folder that it would lie in does not exist."}
-	case status == http.StatusMethodNotAllowed:
+	case status == http.StatusMethodNotAllowed || status == http.StatusNotImplemented:
 		return &Problem{Status: http.StatusConflict, Reason: ReasonConflict, Text: "That cannot be done with this " + what + "."}
 	case status == http.StatusLocked:
 		return &Problem{Status: status, Reason: ReasonLocked, Text: "The " + what + " is locked."}

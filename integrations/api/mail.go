@@ -42,7 +42,7 @@ func (x *exchange) box() mail.Box {
 	if x.a.mailApp == nil {
 		return x.a.mailbox
 	}
-	x.grant = integrations.Grant{Credential: m.Account(), By: integrations.ByService, Service: "mail", Caller: &x.c.Caller}
+	x.grant = integrations.Grant{Credential: m.Account(), By: integrations.ByService, File: m.File, Service: "mail", Caller: &x.c.Caller}
 	return x.a.mailApp.Through(x.a.o.Access.Wire(x.a.o.Client, &x.grant))
 }
 

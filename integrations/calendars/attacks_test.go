@@ -214,6 +214,11 @@ func TestOnwardByUTC(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
+	// From Fridays to Mondays of the same week, looked at until the Tuesday.
+	got = happens(t, calendarText("DTSTART:20260306T090000Z|RRULE:FREQ=WEEKLY", "RECURRENCE-ID;RANGE=THISANDFUTURE:20260313T090000Z|DTSTART:20260309T090000Z"), "20260314T000000", "20260317T000000")
+	if diff := cmp.Diff([]string{"2026-03-16T09:00:00Z"}, got); diff != "" {
+		t.Error(diff)
+	}
 }
 
 // FuzzEdits: whatever an object is, changing one event of it, or taking an

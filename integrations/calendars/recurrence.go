@@ -233,6 +233,17 @@ func (s *series) occurrence(start moment, last *override, here *zone) occurrence
 	return o
 }
 
+// earlier is by how much overrides that hold onward may have brought occurrences
+// forward.
+func (s *series) earlier() (most time.Duration) {
+	for _, o := range s.overrides {
+		if o.onward {
+			most = max(most, o.id.wall.Sub(o.start.wall))
+		}
+	}
+	return min(most, 366*24*time.Hour)
+}
+
 // starts are when the rule and the dates of an event have it start, up to the
 // end of a window, without those that are taken out.
 func (s *series) starts(to time.Time, here *zone) (all []moment, cut bool) {
@@ -241,7 +252,7 @@ func (s *series) starts(to time.Time, here *zone) (all []moment, cut bool) {
 	if z == nil {
 		z = here
 	}
-	last := z.wall(to).Add(48 * time.Hour) // of clocks that an override may have moved
+	last := z.wall(to).Add(48*time.Hour + s.earlier())
 	for i, p := range s.master.Props.Values(ical.PropRecurrenceRule) {
 		if i == maxRules {
 			cut = true

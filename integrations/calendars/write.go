@@ -44,7 +44,8 @@ func (c *Calendars) stored(ctx context.Context, k Calendar, id, text, version st
 	if len(text) > maxObject {
 		return Event{}, &integrations.Problem{Status: http.StatusRequestEntityTooLarge, Reason: integrations.ReasonTooLarge, Text: "The event is too large."}
 	}
-	if _, err := c.read(k, id, text, version); err != nil { // nobody is given what we would not take
+	o, err := c.read(k, id, text, version)
+	if err != nil { // nobody is given what we would not take
 		return Event{}, err
 	}
 	var etag string
@@ -59,10 +60,7 @@ func (c *Calendars) stored(ctx context.Context, k Calendar, id, text, version st
 	case etag == "":
 		return c.Event(ctx, k, id, "")
 	}
-	o, err := c.read(k, id, text, etag)
-	if err != nil {
-		return Event{}, err
-	}
+	o.etag = etag
 	return o.event(utc)
 }
 
@@ -267,7 +265,10 @@ func (e *edit) override(lines []string, without map[string]bool) ([]string, erro
 		for _, name := range []string{"DTSTART", "DTEND", "DURATION"} {
 			without[name] = true
 		}
-		lines = append(lines, e.one.start.line("DTSTART"), e.one.end.line("DTEND"))
+		lines = append(lines, e.one.start.line("DTSTART"))
+		if !e.one.end.at(utc).Equal(e.one.start.at(utc)) { // RFC 5545 §3.8.2.2: it ends later, if it says when
+			lines = append(lines, e.one.end.line("DTEND"))
+		}
 	}
 	copied.Set(contentline.Extent{Last: len(copied.Lines) - 1}, without, append(lines, e.one.id.line("RECURRENCE-ID"))...)
 	return copied.Lines, nil

@@ -264,20 +264,38 @@ func expired() error {
 // not know it (RFC 3253 §3.6).
 func noReport(p *integrations.Problem) bool {
 	return p.Reason == integrations.ReasonForbidden || p.Reason == integrations.ReasonConflict || p.Reason == integrations.ReasonMediaType ||
-		p.Reason == integrations.ReasonInvalid || p.Reason == integrations.ReasonAnswer
+		p.Reason == integrations.ReasonInvalid
 }
 
-// synced asks by a token of the server's.
+// maxParts is in how many parts a server may tell what changed.
+const maxParts = 1000
+
+// synced asks by a token of the server's, until it told all there is.
 func (s *Service) synced(ctx context.Context, place, token string, each func(*Change) error) (next string, err error) {
+	for range maxParts {
+		next, cut, err := s.part(ctx, place, token, each)
+		switch {
+		case err != nil || !cut:
+			return next, err
+		case next == token:
+			return "", integrations.Unusable(s.Name, errors.New("it says that there is more, and gives nothing"))
+		}
+		token = next
+	}
+	return "", integrations.Unusable(s.Name, errors.New("it always has more"))
+}
+
+// part asks once. cut: there is more.
+func (s *Service) part(ctx context.Context, place, token string, each func(*Change) error) (next string, cut bool, err error) {
 	var b strings.Builder
 	b.WriteString(`<?xml version="1.0"?><d:sync-collection xmlns:d="DAV:"><d:sync-token>`)
 	_ = xml.EscapeText(&b, []byte(token))
 	b.WriteString(`</d:sync-token><d:sync-level>1</d:sync-level><d:prop><d:getetag/></d:prop></d:sync-collection>`)
-	next, err = s.etags(ctx, multistatus.Request{Method: "REPORT", URL: s.At(place), Body: b.String(), What: "collection", Most: maxChanges}, place, each)
+	next, cut, err = s.etags(ctx, multistatus.Request{Method: "REPORT", URL: s.At(place), Body: b.String(), What: "collection", Most: maxChanges}, place, each)
 	if err == nil && next == "" {
 		err = integrations.Unusable(s.Name, errors.New("it gives no sync-token"))
 	}
-	return next, err
+	return next, cut, err
 }
 
 // listCursor begins the cursors of servers that know no changes; what follows
@@ -292,7 +310,7 @@ const (
 // listed lists all there are, if they are other than before.
 func (s *Service) listed(ctx context.Context, place, before string, each func(*Change) error) (next string, complete bool, err error) {
 	var all []Change
-	_, err = s.etags(ctx, multistatus.Request{Method: "PROPFIND", URL: s.At(place), Depth: "1", What: "collection", Most: maxChanges,
+	_, _, err = s.etags(ctx, multistatus.Request{Method: "PROPFIND", URL: s.At(place), Depth: "1", What: "collection", Most: maxChanges,
 		Body: `<?xml version="1.0"?><d:propfind xmlns:d="DAV:"><d:prop><d:getetag/></d:prop></d:propfind>`}, place, func(c *Change) error {
 		if len(all) == maxListed {
 			return integrations.Unusable(s.Name, errors.New("it has more than can be compared"))
@@ -320,19 +338,23 @@ func (s *Service) listed(ctx context.Context, place, before string, each func(*C
 	return listCursor + now, true, nil
 }
 
-// etags reads a multistatus of resources.
-func (s *Service) etags(ctx context.Context, q multistatus.Request, place string, each func(*Change) error) (token string, err error) {
+// etags reads a multistatus of resources. cut: the server has more.
+func (s *Service) etags(ctx context.Context, q multistatus.Request, place string, each func(*Change) error) (token string, cut bool, err error) {
 	type prop struct {
 		ETag string `xml:"DAV: getetag"`
 	}
-	return multistatus.Ask(ctx, s.HTTP, q, func(r *multistatus.Response[prop]) error {
+	token, err = multistatus.Ask(ctx, s.HTTP, q, func(r *multistatus.Response[prop]) error {
 		at, ok := s.Place(r.Href)
 		id, isID := ID(r.Href)
-		if !ok || !isID || at == place {
-			return nil
+		if ok && at == place && r.Cut() {
+			cut = true
+		}
+		if !ok || !isID || at == place || path.Dir(strings.TrimSuffix(at, "/"))+"/" != place {
+			return nil // of another collection, or of one within this
 		}
 		return each(&Change{ID: id, ETag: r.Found().ETag, Deleted: r.Gone()})
 	})
+	return token, cut, err
 }
 
 // Named picks the collection with an id, or, if there is none, with the name

@@ -144,3 +144,55 @@ func TestPlaces(t *testing.T) {
 		}
 	}
 }
+
+// TestChangesInParts: a server that tells what changed in parts is asked for all
+// of them before anybody believes that they are all there is; one that breaks
+// off is not asked in another way.
+func TestChangesInParts(t *testing.T) {
+	member := func(id string) string {
+		return "<d:response><d:href>/c/" + id + "</d:href><d:propstat><d:prop><d:getetag>\"1\"</d:getetag></d:prop><d:status>HTTP/1.1 200 OK</d:status></d:propstat></d:response>"
+	}
+	const more = `<d:response><d:href>/c/</d:href><d:status>HTTP/1.1 507 Insufficient Storage</d:status></d:response>`
+	for name, tc := range map[string]struct {
+		parts  map[string]string // by the token that is asked with
+		cursor string
+		status int // instead of 207
+		ids    string
+		next   string // "": a refusal
+	}{
+		"one part":             {parts: map[string]string{"": member("a") + member("b") + "<d:sync-token>1</d:sync-token>"}, ids: "a b", next: "1"},
+		"several":              {parts: map[string]string{"": member("a") + more + "<d:sync-token>1</d:sync-token>", "1": more + member("b") + "<d:sync-token>2</d:sync-token>", "2": member("c") + "<d:sync-token>3</d:sync-token>"}, ids: "a b c", next: "3"},
+		"always more":          {parts: map[string]string{"": member("a") + more + "<d:sync-token>1</d:sync-token>", "1": more + "<d:sync-token>1</d:sync-token>"}},
+		"other places":         {parts: map[string]string{"": member("a") + member("d/b") + strings.ReplaceAll(member("x"), "/c/", "/e/") + "<d:sync-token>1</d:sync-token>"}, ids: "a", next: "1"},
+		"it breaks off":        {parts: map[string]string{"": member("a") + "<d:oops>"}},
+		"an error":             {status: http.StatusInternalServerError},
+		"an error, later":      {status: http.StatusBadGateway, cursor: "1"},
+		"it knows no changes":  {status: http.StatusNotImplemented, ids: "z", next: "list:"},
+		"nor lets one ask":     {status: http.StatusForbidden, ids: "z", next: "list:"},
+		"the token of another": {status: http.StatusForbidden, cursor: "1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := service(t, "/", func(w http.ResponseWriter, r *http.Request) {
+				b, _ := io.ReadAll(r.Body)
+				_, token, _ := strings.Cut(string(b), "<d:sync-token>")
+				token, _, _ = strings.Cut(token, "<")
+				body := tc.parts[token]
+				switch {
+				case r.Method == "PROPFIND":
+					body = member("z")
+				case tc.status != 0:
+					w.WriteHeader(tc.status)
+					return
+				}
+				w.WriteHeader(http.StatusMultiStatus)
+				io.WriteString(w, `<d:multistatus xmlns:d="DAV:">`+body+`</d:multistatus>`)
+			})
+			var ids []string
+			next, complete, err := s.Changes(t.Context(), "/c/", tc.cursor, func(c *collections.Change) error { ids = append(ids, c.ID); return nil })
+			_, refused := integrations.ProblemOf(err)
+			if refused != (tc.next == "") || !refused && (strings.Join(ids, " ") != tc.ids || !strings.HasPrefix(next, tc.next) || !complete) {
+				t.Errorf("Changes = %v, %q, complete %v, %v; want %s and %q", ids, next, complete, err, tc.ids, tc.next)
+			}
+		})
+	}
+}

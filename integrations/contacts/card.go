@@ -90,7 +90,7 @@ func read(text string) (Contact, error) {
 	n, org := atLeast(5, contentline.Parts(value("N"))), atLeast(2, contentline.Parts(value("ORG")))
 	c := Contact{UID: card.Value(vcard.FieldUID), Known: Known{
 		Name: textOf("FN"), Family: n[0], Given: n[1], Nickname: textOf("NICKNAME"),
-		Emails: typed(card[vcard.FieldEmail], "mailto:"), Phones: typed(card[vcard.FieldTelephone], "tel:"), Organization: org[0], Department: org[1],
+		Organization: org[0], Department: org[1],
 		Title: textOf("TITLE"), Birthday: date(card.Value(vcard.FieldBirthday)), Note: textOf("NOTE"), URL: card.Value(vcard.FieldURL),
 	}}
 	c.Group = strings.EqualFold(card.Value(vcard.FieldKind), "group") || strings.EqualFold(card.Value("X-ADDRESSBOOKSERVER-KIND"), "group")
@@ -99,11 +99,15 @@ func read(text string) (Contact, error) {
 		c.Name = strings.TrimSpace(c.Given + " " + c.Family)
 	}
 	for _, line := range lines {
-		switch value := contentline.Value(line); {
-		case contentline.Name(line) == "ADR" && len(c.Addresses) < maxEntries:
+		switch value, name := contentline.Value(line), contentline.Name(line); {
+		case name == "EMAIL" && len(c.Emails) < maxEntries:
+			c.Emails = append(c.Emails, typed(line, value, "mailto:"))
+		case name == "TEL" && len(c.Phones) < maxEntries:
+			c.Phones = append(c.Phones, typed(line, value, "tel:"))
+		case name == "ADR" && len(c.Addresses) < maxEntries:
 			p := atLeast(7, contentline.Parts(value))
 			c.Addresses = append(c.Addresses, Address{typeOf(line), p[2], p[3], p[4], p[5], p[6]})
-		case contentline.Name(line) == "CATEGORIES" && len(c.Categories) < maxEntries:
+		case name == "CATEGORIES" && len(c.Categories) < maxEntries:
 			list := contentline.List(value)
 			c.Categories = append(c.Categories, list[:min(len(list), maxEntries-len(c.Categories))]...)
 		}
@@ -143,11 +147,18 @@ func atLeast(n int, parts []string) []string {
 	return parts
 }
 
-// typeOf is the type of the property on a line that is no vCard field yet.
+// typeOf is the type of the property on a line.
 func typeOf(line string) string {
-	head := strings.TrimSuffix(line, contentline.Value(line))
+	head := strings.TrimSuffix(strings.TrimSuffix(line, contentline.Value(line)), ":")
+	quoted := false
+	parts := strings.FieldsFunc(head, func(c rune) bool {
+		if c == '"' {
+			quoted = !quoted
+		}
+		return c == ';' && !quoted
+	})
 	var types []string
-	for part := range strings.SplitSeq(strings.TrimSuffix(head, ":"), ";") {
+	for _, part := range parts {
 		if name, value, ok := strings.Cut(part, "="); ok && strings.EqualFold(name, "TYPE") {
 			types = append(types, strings.Split(strings.Trim(value, `"`), ",")...)
 		}
@@ -167,19 +178,13 @@ func kindOf(types []string) string {
 	return ""
 }
 
-func typed(fields []*vcard.Field, scheme string) (all []Typed) {
-	for _, f := range fields[:min(len(fields), maxEntries)] {
-		v := f.Value
-		if len(v) > len(scheme) && strings.EqualFold(v[:len(scheme)], scheme) { // vCard 4 may have URIs
-			v = v[len(scheme):]
-		}
-		var types []string
-		for _, t := range f.Params[vcard.ParamType] {
-			types = append(types, strings.Split(t, ",")...)
-		}
-		all = append(all, Typed{v, kindOf(types)})
+// typed is an address or a number on a line.
+func typed(line, value, scheme string) Typed {
+	v := contentline.Text(value)
+	if len(v) > len(scheme) && strings.EqualFold(v[:len(scheme)], scheme) { // vCard 4 may have URIs
+		v = v[len(scheme):]
 	}
-	return all
+	return Typed{v, typeOf(line)}
 }
 
 // date is a date in one form: vCard 3 and 4 have two.

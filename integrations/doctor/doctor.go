@@ -85,9 +85,19 @@ func (p *Probe) run(ctx context.Context, of func(name string) (Finding, bool)) F
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
-	f := p.Look(ctx)
-	f.Name = p.Name
-	return f
+	return p.look(ctx)
+}
+
+// look looks. A look that trips over what it finds ends neither the others nor
+// the server that asked for it.
+func (p *Probe) look(ctx context.Context) (f Finding) {
+	defer func() {
+		if recover() != nil {
+			f = Finding{State: Unknown, Detail: "what answers there cannot be made sense of"}
+		}
+		f.Name = p.Name
+	}()
+	return p.Look(ctx)
 }
 
 // Healthy reports whether nothing failed.

@@ -141,7 +141,8 @@ func (a *Account) signIn(c *conn) error {
 	}
 	if c.State() == imap.ConnStateNotAuthenticated {
 		var err error
-		user, secret := a.as.User, a.as.Secret.Reveal()
+		as := a.as()
+		user, secret := as.User, as.Secret.Reveal()
 		if caps := c.Caps(); caps.Has("AUTH=PLAIN") {
 			err = c.Authenticate(sasl.NewPlainClient("", user, secret))
 		} else {

@@ -57,7 +57,7 @@ type Options struct {
 // *integrations.Problem.
 type Account struct {
 	imap, smtp *server
-	as         session.Credential
+	as         func() session.Credential // as it is now
 	from       string
 	o          Options
 	pool       *pool
@@ -85,7 +85,7 @@ func Open(cfg integrations.Mail, o Options) (*Account, error) {
 	if o.Dial == nil {
 		o.Dial = new(net.Dialer).DialContext
 	}
-	a := &Account{as: cfg.Account(), from: cfg.From, o: o, sending: make(chan struct{}, maxSending)}
+	a := &Account{as: cfg.Account, from: cfg.From, o: o, sending: make(chan struct{}, maxSending)}
 	if a.from == "" {
 		a.from = cfg.Username
 	}

@@ -34,7 +34,7 @@ func TestSending(t *testing.T) {
 	if want := []string{"joerg@example.org", "c@example.org", "secret@example.org"}; got[0].From != mailtest.User || !cmp.Equal(got[0].To, want) {
 		t.Errorf("envelope = %v %v, want %v %v", got[0].From, got[0].To, mailtest.User, want)
 	}
-	if strings.Contains(strings.ToLower(got[0].Text), "secret@") || strings.Contains(strings.ToLower(got[0].Text), "bcc") {
+	if strings.Contains(strings.ToLower(got[0].Text), "secret@") || strings.Contains(strings.ToLower(got[0].Text), "\nbcc:") {
 		t.Errorf("the message names who is in bcc:\n%s", got[0].Text)
 	}
 	r, err := mail.CreateReader(strings.NewReader(got[0].Text))

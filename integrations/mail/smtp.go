@@ -115,7 +115,8 @@ func (s *server) client(ctx context.Context, raw net.Conn) (*smtp.Client, error)
 
 func (a *Account) authenticate(c *smtp.Client) error {
 	var mechanism sasl.Client
-	user, secret := a.as.User, a.as.Secret.Reveal()
+	as := a.as()
+	user, secret := as.User, as.Secret.Reveal()
 	switch {
 	case c.SupportsAuth(sasl.Plain):
 		mechanism = sasl.NewPlainClient("", user, secret)

@@ -62,6 +62,10 @@ func (r *Response[Prop]) Found() *Prop {
 // deleted since (RFC 6578 §3.5.2).
 func (r *Response[Prop]) Gone() bool { return strings.HasPrefix(code(r.Status), "404") }
 
+// Cut reports whether the response says that there is more than the server gave
+// (RFC 6578 §3.6).
+func (r *Response[Prop]) Cut() bool { return strings.HasPrefix(code(r.Status), "507") }
+
 // OK reads a status line (RFC 9112 §4).
 func OK(line string) bool { return strings.HasPrefix(code(line), "2") }
 
