@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"anteroom/session"
 )
 
 const (
@@ -112,6 +114,21 @@ func newSigner(key jose.JSONWebKey) (jose.Signer, error) {
 		return nil, fmt.Errorf("signing key: %w", err)
 	}
 	return s, nil
+}
+
+// RenewSecret exchanges the shared secret of HS256. It signs at once: the
+// application has to know it before. JWTs made with the one before are still
+// known here for as long as they live.
+func (k *Ring) RenewSecret(secret session.Secret) error {
+	if len(secret) < minSecret {
+		return fmt.Errorf("has %d bytes; HS256 wants %d at least", len(secret), minSecret)
+	}
+	held := k.held.Load()
+	if k.cfg.Algorithm != "HS256" || bytes.Equal(held.set.Keys[0].Key.([]byte), []byte(secret)) {
+		return nil
+	}
+	key := jose.JSONWebKey{Key: []byte(secret), Algorithm: k.cfg.Algorithm}
+	return k.adopt(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{key, held.set.Keys[0]}})
 }
 
 // Run replaces generated keys daily and takes up a changed keys_file within

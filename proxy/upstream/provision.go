@@ -179,6 +179,9 @@ func (p *Provisioner) once(ctx context.Context, body []byte, key string) (id str
 	r.Header.Set("Authorization", "Bearer "+token)
 	r.Header.Set("Idempotency-Key", key)
 	r.Header.Set("User-Agent", "Anteroom")
+	if err := NewSigner(p.keys, p.now).Sign(r, body); err != nil {
+		return "", false, fmt.Errorf("%w: %w", ErrProvision, err)
+	}
 	resp, err := p.client.Do(r)
 	if err != nil {
 		var e *url.Error

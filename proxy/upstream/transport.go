@@ -28,14 +28,19 @@ const (
 type wire struct {
 	main    *http.Transport
 	sockets *http.Transport // for WebSockets, where main cannot carry them; else nil
+	sign    *signature      // nil: requests go out unsigned
 }
 
 // RoundTrip implements http.RoundTripper.
 func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
+	next := http.RoundTripper(w.main)
 	if w.sockets != nil && len(r.Header["Upgrade"]) > 0 {
-		return w.sockets.RoundTrip(r)
+		next = w.sockets
 	}
-	return w.main.RoundTrip(r)
+	if w.sign != nil {
+		return w.sign.send(next, r)
+	}
+	return next.RoundTrip(r)
 }
 
 func (w *wire) close() {

@@ -43,6 +43,7 @@ type Destination struct {
 	URL        string
 	Audience   string // the JWT's aud; see AudienceOf for ""
 	JWTInQuery bool   // also set the JWT as a query parameter
+	Sign       string // SignNothing, SignRequest or SignBody; "" for the first
 }
 
 // Options is what a Forwarder needs besides its configuration.
@@ -87,6 +88,7 @@ func NewForwarder(cfg Config, d Destination, a *Asserter, o Options) (*Forwarder
 	if f.to, f.wire, err = connect(d.URL, o); err != nil {
 		return nil, err
 	}
+	f.wire.sign = newSignature(cfg, d.Sign, a)
 	f.proxy = &httputil.ReverseProxy{
 		Rewrite:        f.rewrite,
 		Transport:      f.wire,
@@ -166,6 +168,9 @@ func (c *call) fault() error {
 	}
 	if c.begun { // the connection was taken over: there is nobody to tell
 		panic(http.ErrAbortHandler)
+	}
+	if errors.Is(c.err, ErrUnsigned) {
+		return c.err
 	}
 	var slow net.Error
 	if errors.As(c.err, &slow) && slow.Timeout() {

@@ -46,7 +46,7 @@ func closeFrame(cause error) []byte {
 }
 
 func newCloseFrame(code uint16, reason string) []byte {
-	b := append([]byte{finBit | opClose, byte(2 + len(reason))}, 0, 0)
+	b := append([]byte{finBit | opClose, byte(2 + len(reason))}, 0, 0) // #nosec G115 -- reasons are our own, below 124 bytes
 	binary.BigEndian.PutUint16(b[2:], code)
 	return append(b, reason...)
 }

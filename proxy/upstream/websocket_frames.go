@@ -40,9 +40,9 @@ func (f *frames) next(p []byte) (n int) {
 			f.header(p[n])
 			n++
 		} else {
-			part := min(f.left, uint64(len(p)-n))
+			part := min(f.left, uint64(len(p)-n)) // #nosec G115 -- n is at most len(p)
 			f.left -= part
-			n += int(part)
+			n += int(part) // #nosec G115 -- at most len(p)
 		}
 		if f.have >= 2 && f.have == f.size && f.left == 0 {
 			f.have = 0
