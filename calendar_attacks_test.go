@@ -92,3 +92,79 @@ func TestCallersMistakes(t *testing.T) {
 		}
 	}
 }
+
+// TestScopesHold: a program that is kept to a part of an account sees and
+// changes nothing else, in whatever way it names it.
+func TestScopesHold(t *testing.T) {
+	w, secret := programs(t, "ANTEROOM_INTEGRATIONS_CALDAV_SCOPE=/calendars/testdoc/team", "ANTEROOM_INTEGRATIONS_CARDDAV_SCOPE=/addressbooks/users/testdoc/team")
+	c := &calendarOf{t, w, basic("indexer", secret)}
+	for _, s := range []struct {
+		method, path, body string
+		want               int
+	}{
+		{"GET", "/integrations/calendars", "", 200},
+		{"GET", "/integrations/contacts", "", 200},
+		{"GET", attacked + "?from=2026-01-01T00:00:00Z&to=2026-02-01T00:00:00Z", "", 404},
+		{"GET", "/integrations/calendars/team%2F..%2Fpersonal/events?from=2026-01-01T00:00:00Z&to=2026-02-01T00:00:00Z", "", 404},
+		{"GET", "/integrations/calendars/..%2Fpersonal/changes", "", 404},
+		{"GET", "/integrations/calendars/free-busy?calendar=personal&from=2026-01-01T00:00:00Z&to=2026-02-01T00:00:00Z", "", 404},
+		{"POST", attacked, `{"title":"x","start":"2026-01-01"}`, 404},
+		{"DELETE", attacked + "/a.ics", "", 404},
+		{"DELETE", attacked + "/..%2Fteam%2Fa.ics", "", 400},
+		{"DELETE", attacked + "/..%252Fteam%252Fa.ics", "", 400},
+		{"DELETE", attacked + "/..%5Cteam%5Ca.ics", "", 400},
+		{"POST", "/integrations/contacts/contacts/cards", `{"name":"x"}`, 404},
+		{"GET", "/integrations/contacts/contacts/cards", "", 404},
+		{"GET", "/integrations/contacts/contacts/changes", "", 404},
+		{"DELETE", "/integrations/contacts/contacts/cards/%2E%2E", "", 400},
+	} {
+		resp, body := c.ask(s.method, s.path, s.body, "If-Match: *")
+		if resp.StatusCode != s.want || s.want == 200 && body != "{\"items\":[]}\n" {
+			t.Errorf("%s %s = %d %s, want %d and nothing outside of the scope", s.method, s.path, resp.StatusCode, body, s.want)
+		}
+	}
+}
+
+// TestLinesStayWhole: what programs say stays within what it is said of, whatever
+// it is.
+func TestLinesStayWhole(t *testing.T) {
+	c := attackedCalendar(t)
+	const break_ = `\r\nATTENDEE:mailto:x@example.com\r\nX:`
+	for _, s := range []struct {
+		method, path, body string
+		want               int
+	}{
+		{"POST", attacked, `{"title":"a` + break_ + `","start":"2026-01-01"}`, 400},
+		{"POST", attacked, `{"title":"a","location":"a` + break_ + `","start":"2026-01-01"}`, 400},
+		{"POST", attacked, `{"title":"a","url":"http://a/` + break_ + `","start":"2026-01-01"}`, 400},
+		{"POST", attacked, `{"title":"a","categories":["a` + break_ + `"],"start":"2026-01-01"}`, 400},
+		{"POST", attacked, `{"title":"a","status":"confirmed` + break_ + `","start":"2026-01-01"}`, 400},
+		{"POST", attacked, `{"title":"a","uid":"a` + break_ + `","start":"2026-01-01"}`, 400},
+		{"POST", attacked, `{"title":"a","start":"2026-01-01` + break_ + `"}`, 400},
+		{"POST", attacked, `{"title":"a","time_zone":"Europe/Berlin` + break_ + `","start":"2026-01-01T00:00:00"}`, 400},
+		{"POST", attacked, `{"title":"a","description":"a` + break_ + `","start":"2026-01-01","uid":"lines"}`, 201},
+		{"POST", "/integrations/contacts/contacts/cards", `{"name":"a` + break_ + `"}`, 400},
+		{"POST", "/integrations/contacts/contacts/cards", `{"name":"a","emails":[{"value":"a` + break_ + `"}]}`, 400},
+		{"POST", "/integrations/contacts/contacts/cards", `{"name":"a","phones":[{"value":"1","type":"home:2` + break_ + `"}]}`, 400},
+		{"POST", "/integrations/contacts/contacts/cards", `{"name":"a","addresses":[{"city":"a` + break_ + `"}]}`, 400},
+		{"POST", "/integrations/contacts/contacts/cards", `{"name":"a","url":"http://a/` + break_ + `"}`, 400},
+		{"POST", "/integrations/contacts/contacts/cards", `{"name":"a","birthday":"2000-01-01` + break_ + `"}`, 400},
+		{"POST", "/integrations/contacts/contacts/cards", `{"name":"a","note":"a` + break_ + `","emails":[{"value":"a@b;X=1:c","type":"home\";X=1:2"}],"uid":"lines"}`, 201},
+	} {
+		if resp, body := c.ask(s.method, s.path, s.body); resp.StatusCode != s.want {
+			t.Errorf("%s %s %s = %d %s, want %d", s.method, s.path, s.body, resp.StatusCode, body, s.want)
+		}
+	}
+	_, stored := c.ask("GET", "/calendar/testdoc/personal/lines.ics", "")
+	if strings.Contains(stored, "\nATTENDEE") {
+		t.Errorf("an event has become:\n%s", stored)
+	}
+	_, body := c.ask("GET", "/integrations/contacts/contacts/cards/lines.vcf", "")
+	var card struct {
+		Note   string
+		Emails []struct{ Value, Type string }
+	}
+	if err := json.Unmarshal([]byte(body), &card); err != nil || len(card.Emails) != 1 || card.Emails[0].Value != "a@b;X=1:c" || card.Note != "a\nATTENDEE:mailto:x@example.com\nX:" {
+		t.Errorf("a card has become %s (%v)", body, err)
+	}
+}

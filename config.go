@@ -18,6 +18,7 @@ import (
 	"anteroom/proxy/audit"
 	"anteroom/proxy/authn"
 	"anteroom/proxy/upstream"
+	"anteroom/proxy/watch"
 	"anteroom/session"
 	"anteroom/session/signin"
 )
@@ -39,6 +40,7 @@ type Config struct {
 	Clients      []authn.Client               `yaml:"clients" doc:"programs that call in, with secrets of their own"`
 	Integrations integrations.Config          `yaml:"integrations"`
 	Audit        audit.Config                 `yaml:"audit"`
+	Watch        watch.Config                 `yaml:"watch"`
 	Telemetry    TelemetryConfig              `yaml:"telemetry"`
 
 	SecretFiles map[string]string `yaml:"-"` // the files that secrets were read from, by key

@@ -36,13 +36,13 @@ func TestEnvironment(t *testing.T) {
 		{"NEXTCLOUD_IMAP_URL", "imaps://mail.example.com:993", func(c *Config) any { return c.Integrations.Mail.IMAP }, "imaps://mail.example.com:993"},
 		{"NEXTCLOUD_SMTP_URL", "smtp://mail.example.com:587", func(c *Config) any { return c.Integrations.Mail.SMTP }, "smtp://mail.example.com:587"},
 		{"ANTEROOM_ROUTES", `[{"path":"/docs","allow":"public"},{path: /admin, allow: {groups: [admin]}}]`, func(c *Config) any { return c.Routes }, []proxy.Route{
-			{Path: "/docs", Upstream: "http://localhost:8001", Allow: authz.Allow{Public: true}},
-			{Path: "/admin", Upstream: "http://localhost:8001", Allow: authz.Allow{Groups: []string{"admin"}}},
-			{Path: "/", Upstream: "http://localhost:8001"},
+			{Sign: "none", Path: "/docs", Upstream: "http://localhost:8001", Allow: authz.Allow{Public: true}},
+			{Sign: "none", Path: "/admin", Upstream: "http://localhost:8001", Allow: authz.Allow{Groups: []string{"admin"}}},
+			{Sign: "none", Path: "/", Upstream: "http://localhost:8001"},
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			account := env{"NEXTCLOUD_EMAIL_USERNAME": "va@example.com", "NEXTCLOUD_EMAIL_PASSWORD": "x"} // which mail needs
+			account := env{"NEXTCLOUD_EMAIL_USERNAME": "va@example.com", "NEXTCLOUD_EMAIL_PASSWORD": "x", "ANTEROOM_SERVER_ALLOW_PLAINTEXT": "application"} // which mail and plain upstreams need
 			c := mustLoad(t, smallest().with(account).with(env{tt.name: tt.value}), "")
 			if diff := cmp.Diff(tt.want, tt.got(c)); diff != "" {
 				t.Errorf("%s=%s (-want +got):\n%s", tt.name, tt.value, diff)
@@ -53,7 +53,7 @@ func TestEnvironment(t *testing.T) {
 
 func TestPrecedence(t *testing.T) {
 	t.Chdir(t.TempDir())
-	file := "upstream: http://file:1\nnextcloud: {url: 'https://file.example.com'}\nsession: {lifetime: 9h}\n" +
+	file := "upstream: https://file:1\nnextcloud: {url: 'https://file.example.com'}\nsession: {lifetime: 9h}\n" +
 		"signin: {client_id: file, client_secret_file: not-there, redirect_uri: 'https://app.example.com/auth/callback'}\n"
 	if err := os.WriteFile("config.yaml", []byte(file), 0o600); err != nil {
 		t.Fatal(err)
@@ -67,7 +67,7 @@ func TestPrecedence(t *testing.T) {
 		"ANTEROOM_UPSTREAM":             "", // empty counts as unset
 	}, "config.yaml")
 	for _, tt := range []struct{ key, got, want string }{
-		{"upstream, in the file", c.Upstream, "http://file:1"},
+		{"upstream, in the file", c.Upstream, "https://file:1"},
 		{"session.lifetime, in the file", c.Session.Lifetime.String(), "9h0m0s"},
 		{"session.idle_timeout, by default", c.Session.IdleTimeout.String(), "1h0m0s"},
 		{"nextcloud.url, guide over file", c.Nextcloud.URL, "https://guide.example.com"},

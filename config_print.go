@@ -10,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"anteroom/proxy/authz"
+	"anteroom/proxy/watch"
 	"anteroom/session"
 )
 
@@ -34,6 +35,8 @@ func toNode(v reflect.Value) *yaml.Node {
 		return scalar(x.String())
 	case time.Duration:
 		return scalar(brief(x))
+	case watch.Limit:
+		return scalar(x.String())
 	case authz.Allow:
 		return allowNode(x)
 	}

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -35,6 +34,8 @@ func (l *loader) checkRules() {
 	l.checkIntegrations()
 	l.checkClients()
 	l.checkAudit()
+	l.checkPlaintext()
+	l.checkWatch()
 }
 
 // checkSite finds out the site's origin: public_url's, or redirect_uri's. It
@@ -89,6 +90,10 @@ func (l *loader) checkServer() {
 			l.breaks(entry("server.trusted_proxies", i), "%v", err)
 		}
 	}
+	if s.HSTS < 0 {
+		l.breaks("server.hsts", "is %d; write a number of seconds, or 0 for none", s.HSTS)
+	}
+	l.checkLimits(s)
 	if s.MaxHeaderBytes < 4096 || s.MaxHeaderBytes > 1<<20 {
 		l.breaks("server.max_header_bytes", "is %d; write a number from 4096 to 1048576", s.MaxHeaderBytes)
 	}
@@ -270,17 +275,5 @@ func (l *loader) checkAccount(key, username string, password session.Secret) {
 		l.breaks(key+".password", "is not set, though username is; set both or neither")
 	case username == "" && password != "":
 		l.breaks(key+".username", "is not set, though password is; set both or neither")
-	}
-}
-
-func (l *loader) checkAudit() {
-	switch out := l.cfg.Audit.Output; out {
-	case "stdout", "stderr", "off":
-	case "":
-		l.breaks("audit.output", "is empty; write stdout, stderr, off or the name of a file")
-	default:
-		if dir := filepath.Dir(out); !isDir(dir) {
-			l.breaks("audit.output", "is a file in %s, which is no directory; make it, or write stdout, stderr or off", quoted(dir))
-		}
 	}
 }

@@ -53,6 +53,12 @@ func (l *loader) checkRoute(key string, r proxy.Route, site *url.URL) {
 	if r.Upstream == "" && l.cfg.Upstream == "" && !l.isSpoilt("upstream") {
 		l.breaks(key+".upstream", "is not set, and neither is the top-level upstream; set one of them")
 	}
+	if r.Sign != "none" && l.cfg.Identity.JWT.Algorithm == "none" {
+		l.breaks(key+".sign", "needs a key, and identity.jwt.algorithm is none; choose an algorithm or take it out")
+	}
+	if r.Sign != "none" && (r.Upstream == proxy.NoUpstream || r.Upstream == "" && l.cfg.Upstream == proxy.NoUpstream) {
+		l.breaks(key+".sign", "is of requests that go through here, and upstream is none; leave it out")
+	}
 	if r.JWTInQuery && l.cfg.Identity.JWT.Algorithm == "none" {
 		l.breaks(key+".jwt_in_query", "needs a JWT, and identity.jwt.algorithm is none; choose an algorithm or take it out")
 	}

@@ -7,6 +7,7 @@ import (
 
 	"anteroom/integrations"
 	"anteroom/proxy"
+	"anteroom/proxy/upstream"
 )
 
 // callbackPath is where Nextcloud sends people back to, unless redirect_uri
@@ -85,7 +86,7 @@ func settleRoutes(c *Config) {
 			r.Path = "/"
 		}
 	}
-	last := proxy.Route{Path: "/", Upstream: c.Upstream}
+	last := proxy.Route{Path: "/", Upstream: c.Upstream, Sign: upstream.SignNothing}
 	if c.Upstream != "" && !slices.ContainsFunc(c.Routes, func(r proxy.Route) bool { return covers(r, last) }) {
 		c.Routes = append(c.Routes, last)
 	}

@@ -125,7 +125,7 @@ func TestSmallestConfiguration(t *testing.T) {
 			if c.Session.IdleTimeout != time.Hour || c.Session.Lifetime != 12*time.Hour {
 				t.Errorf("session = %v, %v, want 1h, 12h", c.Session.IdleTimeout, c.Session.Lifetime)
 			}
-			routes := []proxy.Route{{Path: "/", Upstream: "http://localhost:8001"}}
+			routes := []proxy.Route{{Sign: "none", Path: "/", Upstream: "http://localhost:8001"}}
 			if diff := cmp.Diff(routes, c.Routes); diff != "" {
 				t.Errorf("routes (-want +got):\n%s", diff)
 			}
@@ -137,11 +137,11 @@ func TestWholeConfiguration(t *testing.T) {
 	t.Chdir("testdata/config/good")
 	c := mustLoad(t, nil, "voiceassist.yaml")
 	routes := []proxy.Route{
-		{Path: "/docs", Methods: []string{"GET", "HEAD"}, Upstream: "http://voiceassist:8000", Allow: authz.Allow{Public: true}},
-		{Path: "/api/realtime", Upstream: "http://voiceassist:8000", JWTInQuery: true},
-		{Path: "/admin", Upstream: "unix:/run/admin.sock", Audience: "admin", Allow: authz.Allow{Groups: []string{"admin"}, Users: []string{"root", "testdoc"}}},
-		{Path: "/", Host: "voice.example.com", Upstream: "h2c://voice:8001"},
-		{Path: "/", Upstream: "http://voiceassist:8000"},
+		{Sign: "none", Path: "/docs", Methods: []string{"GET", "HEAD"}, Upstream: "http://voiceassist:8000", Allow: authz.Allow{Public: true}},
+		{Sign: "none", Path: "/api/realtime", Upstream: "http://voiceassist:8000", JWTInQuery: true},
+		{Sign: "none", Path: "/admin", Upstream: "unix:/run/admin.sock", Audience: "admin", Allow: authz.Allow{Groups: []string{"admin"}, Users: []string{"root", "testdoc"}}},
+		{Sign: "none", Path: "/", Host: "voice.example.com", Upstream: "h2c://voice:8001"},
+		{Sign: "none", Path: "/", Upstream: "http://voiceassist:8000"},
 	}
 	keys := []session.Secret{"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8="}
 	account := integrations.DAV{URL: "https://cloud.example.com/nextcloud/remote.php/dav/addressbooks", Username: "svc", Password: "canary-dav-password", Mount: "/contacts", Credential: "service"}
@@ -177,7 +177,7 @@ func TestWholeConfiguration(t *testing.T) {
 
 func TestRoutesWithoutTopLevelUpstreamStandAlone(t *testing.T) {
 	c := mustLoad(t, nil, "testdata/config/good/routes-alone.yaml")
-	want := []proxy.Route{{Path: "/a", Upstream: "http://localhost:1"}}
+	want := []proxy.Route{{Sign: "none", Path: "/a", Upstream: "http://localhost:1"}}
 	if diff := cmp.Diff(want, c.Routes); diff != "" {
 		t.Errorf("routes (-want +got):\n%s", diff)
 	}

@@ -30,7 +30,7 @@ func (l *loader) setNode(v reflect.Value, f field, path string, n *yaml.Node, li
 	switch {
 	case isSection(f.typ):
 		l.setSection(v, path, n)
-	case f.typ.Kind() == reflect.Struct && n.Kind != yaml.ScalarNode:
+	case f.typ.Kind() == reflect.Struct && n.Kind != yaml.ScalarNode && len(fieldsOf(f.typ)) > 0:
 		l.setWordOrSection(v, path, n, line)
 	case isStructList(f.typ):
 		l.setEntries(v, path, n)

@@ -27,7 +27,7 @@ and is shown to nobody. See docs/connect.md.
   anteroom connect rotate    has Nextcloud exchange the app password in the file`
 
 // passwordFile is where an app password is kept, beside the configuration.
-const passwordFile = "nextcloud-service-password"
+const passwordFile = "nextcloud-service-password" // #nosec G101 -- the name of a file
 
 // connect obtains an app password by Nextcloud's Login Flow v2.
 func connect(ctx context.Context, args []string, sys system) error {

@@ -207,7 +207,7 @@ func TestDoctorFindsWhatIsBroken(t *testing.T) {
 		{"nothing, oidc 0.6", oidc06, set(), "", "", ""},
 		{"nothing, built-in", builtIn, set(), "", "", ""},
 		{"configuration", oidc20, set("ANTEROOM_SESSION_LIFETIME", "forever"), "configuration", doctor.Failed, "anteroom check"},
-		{"DNS", oidc20, set("NEXTCLOUD_BASE_URL", "http://nobody.invalid:8080"), doctor.Address, doctor.Failed, "NEXTCLOUD_BASE_URL"},
+		{"DNS", oidc20, set("NEXTCLOUD_BASE_URL", "https://nobody.invalid:8080"), doctor.Address, doctor.Failed, "NEXTCLOUD_BASE_URL"},
 		{"TCP", oidc20, set("NEXTCLOUD_BASE_URL", "http://"+freeAddr(t)), doctor.Connection, doctor.Failed, "nextcloud.connect_to"},
 		{"authority", oidc20, set("NEXTCLOUD_BASE_URL", selfSigned.URL), doctor.Certificate, doctor.Failed, "nextcloud.ca_file"},
 		{"name in the certificate", oidc20, set("NEXTCLOUD_BASE_URL", "https://cloud.invalid", "ANTEROOM_NEXTCLOUD_CONNECT_TO", strings.TrimPrefix(selfSigned.URL, "https://"), "ANTEROOM_NEXTCLOUD_CA_FILE", pinned), doctor.Certificate, doctor.Failed, "NEXTCLOUD_BASE_URL"},

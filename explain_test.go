@@ -43,7 +43,7 @@ func explainedJSON(t *testing.T, environ []string, args ...string) *explanation 
 }
 
 // family is a configuration with something of everything.
-const family = `upstream: http://app:8001
+const family = `upstream: https://app:8001
 nextcloud: {url: https://cloud.example.com}
 signin:
   client_id: abc
@@ -80,8 +80,8 @@ host     app.example.com: ours, by server.public_url
 path     /admin/x
 rule     routes[1] (config.yaml:12): path /admin
 allow    one of the groups admin, "ward 3", or the user ada
-goes to  http://app:8001
-JWT      aud http://app:8001, in Authorization
+goes to  https://app:8001
+JWT      aud https://app:8001, in Authorization
 
 WHO                   ASKED               ANSWER  WHY
 nobody, in a browser  directly, relaying  302     sign_in_required → https://app.example.com/auth/login?return_to=%2Fadmin%2Fx%3Fy%3D1
@@ -226,11 +226,11 @@ func TestExplainFinds(t *testing.T) {
 func TestExplainRule(t *testing.T) {
 	inFamily(t)
 	e := explainedJSON(t, nil, "GET", "/ws")
-	want := &ruleSaid{Index: 3, Name: "routes[3]", Source: "config.yaml", Line: 15, Path: "/ws", Upstream: "http://app:8001", Audience: "chat", InQuery: true}
+	want := &ruleSaid{Index: 3, Name: "routes[3]", Source: "config.yaml", Line: 15, Path: "/ws", Upstream: "https://app:8001", Audience: "chat", InQuery: true}
 	if diff := cmp.Diff(want, e.Rule); diff != "" {
 		t.Errorf("the rule (-want +got)\n%s", diff)
 	}
-	inFamily(t, "upstream: http://app:8001", "upstream: http://app:8001\nidentity: {jwt: {algorithm: none}}", "jwt_in_query: true, ", "")
+	inFamily(t, "upstream: https://app:8001", "upstream: https://app:8001\nidentity: {jwt: {algorithm: none}}", "jwt_in_query: true, ", "")
 	if out, _, _ := explained(env{}, "GET", "/ws"); !strings.Contains(out, "\nJWT      none\n") {
 		t.Errorf("without a JWT:\n%s", out)
 	}

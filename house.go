@@ -17,6 +17,7 @@ import (
 	"anteroom/proxy/audit"
 	"anteroom/proxy/pages"
 	"anteroom/proxy/upstream"
+	"anteroom/proxy/watch"
 	"anteroom/session"
 	"anteroom/session/signin"
 )
@@ -33,9 +34,15 @@ type house struct {
 	nextcloud *http.Client
 	granted   *integrations.Connections // nil: nothing uses what people could grant
 	audit     *audit.Log
+	watch     *watch.Watch
 	provision *upstream.Provisioner // nil: the application is told of nobody
 	mirror    *session.Sealer       // nil: keys are this process's own, and no doctor has them
 	server    *proxy.Server
+
+	secrets      *follower
+	clientSecret *followed      // nil: in no file
+	promote      *time.Timer    // of new sealing keys
+	redis        *session.Redis // nil: sessions are elsewhere
 
 	checks     []proxy.Check
 	closeStore func() error // nil: there is nothing to close
@@ -60,14 +67,14 @@ func build(cfg *Config, log *slog.Logger, sys system) (*house, error) {
 	if err := h.buildSignIn(public, cookies, codec); err != nil {
 		return nil, err
 	}
-	if h.audit, err = audit.Open(cfg.Audit, sys.Out, sys.Err, nil); err != nil {
+	if h.keys, err = upstream.OpenKeys(cfg.Identity.JWT, time.Now, log); err != nil {
+		return nil, err
+	}
+	if err := h.buildAudit(sys); err != nil {
 		return nil, err
 	}
 	store, err := h.openStore(cookies, codec)
 	if err != nil {
-		return nil, err
-	}
-	if h.keys, err = upstream.OpenKeys(cfg.Identity.JWT, time.Now, log); err != nil {
 		return nil, err
 	}
 	h.provision = upstream.NewProvisioner(cfg.Identity, cfg.Server.PublicURL, h.keys, time.Now, log, h.registry)
@@ -77,7 +84,30 @@ func build(cfg *Config, log *slog.Logger, sys system) (*house, error) {
 	if err := h.openConnections(store, codec, public.Host); err != nil {
 		return nil, err
 	}
+	h.followSecrets(codec)
 	return h, h.buildServer(cookies)
+}
+
+// buildAudit opens the audit log, and has its events watched; alerts go back
+// into it. What either posts is signed with the JWT's key, if there is one.
+func (h *house) buildAudit(sys system) (err error) {
+	posted := upstream.NewSigner(h.keys, time.Now)
+	w := watch.Options{Audit: func(e audit.Event) error { return h.audit.Write(e) }, Log: h.log, Registry: h.registry}
+	a := audit.Options{Stdout: sys.Out, Stderr: sys.Err, Log: h.log, Registry: h.registry}
+	if posted != nil {
+		w.Sign, a.Sign = posted, posted
+	}
+	if h.watch, err = watch.New(h.cfg.Watch, w); err != nil {
+		return err
+	}
+	a.See = h.watch.See
+	if h.audit, err = audit.Open(h.cfg.Audit, a); err != nil {
+		return err
+	}
+	if h.cfg.Audit.Required {
+		h.checks = append(h.checks, proxy.Check{Name: "audit", Err: h.audit.Failing})
+	}
+	return nil
 }
 
 // openStore opens the store of sessions; no socket yet.
@@ -94,7 +124,7 @@ func (h *house) openStore(cookies *session.Cookies, codec *session.Codec) (sessi
 		if j := h.cfg.Identity.JWT; j.Keys == "" && j.Algorithm != "HS256" && j.Algorithm != "none" {
 			h.log.Warn("identity.jwt.keys_file is not set: each replica signs with keys of its own, which no other publishes")
 		}
-		h.closeStore = r.Close
+		h.redis, h.closeStore = r, r.Close
 		h.checks = append(h.checks, proxy.Check{Name: "redis", Err: reached(r.Answering)})
 		return r, nil
 	}
@@ -125,7 +155,7 @@ func (h *house) buildSignIn(public *url.URL, cookies *session.Cookies, codec *se
 		return err
 	}
 	h.nextcloud = client
-	o := signin.Options{Nextcloud: nextcloud, Public: public, Client: client, Codec: codec, Cookies: cookies, Log: h.log, Registry: h.registry}
+	o := signin.Options{LookForSecret: h.lookForClientSecret, Nextcloud: nextcloud, Public: public, Client: client, Codec: codec, Cookies: cookies, Log: h.log, Registry: h.registry}
 	if d := cookies.Domain(); d != "" {
 		o.ReturnHosts = []string{d, "." + d}
 	}
@@ -152,9 +182,7 @@ func (h *house) buildServer(cookies *session.Cookies) error {
 
 // ended writes down sessions that end without anybody asking.
 func (h *house) ended(who *session.Identity, why session.End) {
-	if err := h.audit.Write(audit.Event{Kind: audit.SessionEnded, Reason: string(why)}.By(who)); err != nil {
-		h.log.Error("audit line lost", "error", err)
-	}
+	h.audit.Write(audit.Event{Kind: audit.SessionEnded, Reason: string(why)}.By(who))
 }
 
 // giveBack has the provider revoke tokens that nobody will use any more. Where

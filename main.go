@@ -68,6 +68,7 @@ func commands() []command {
 		{"keys", "new [--jwt ALG] | rotate FILE", "make sealing and signing keys", keys},
 		{"clients", "new NAME", "make a secret for a program that calls in", clients},
 		{"sessions", "list | revoke", "list the sessions of all replicas, or end them", sessions},
+		{"audit", "verify | find PATH | key", "say whether audit lines are whole, and find those about a path", auditCommand},
 		{"healthcheck", "", "exit 0 if the admin listener says ready", healthcheck},
 		{"version", "", "version, commit, Go version", version},
 	}

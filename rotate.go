@@ -67,6 +67,7 @@ func liveSecrets(cfg *Config, log *slog.Logger) integrations.Config {
 	follow("caldav", i.CalDAV.Password, &i.CalDAV.File)
 	follow("carddav", i.CardDAV.Password, &i.CardDAV.File)
 	follow("directory", i.Directory.Password, &i.Directory.File)
+	follow("mail", i.Mail.Password, &i.Mail.File)
 	return i
 }
 

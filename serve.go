@@ -8,8 +8,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"os/signal"
 	"runtime/debug"
 	"sync"
+	"syscall"
 	"time"
 
 	"anteroom/proxy"
@@ -90,18 +93,23 @@ func (h *house) listenExtAuthz() (net.Listener, error) {
 func (h *house) run(ctx context.Context, site, admin, asked net.Listener) error {
 	background, stop := context.WithCancel(context.Background())
 	var work sync.WaitGroup
-	for _, f := range append(h.rotating(), h.signIn.Run, h.sessions.Run, h.keys.Run) {
+	for _, f := range append(h.rotating(), h.signIn.Run, h.sessions.Run, h.keys.Run, h.secrets.run) {
 		work.Go(func() { f(background) })
 	}
 	checks := append(h.checks, proxy.Check{Name: "nextcloud", Err: h.signIn.Ready})
 	adminServer := &http.Server{
 		Handler:           h.server.Admin(checks, h.registry, (&checkUp{cfg: h.cfg}).look),
 		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(h.log.Handler(), slog.LevelDebug),
 	}
+	work.Go(func() { h.reopening(background) })
+	work.Go(func() { h.watch.Run(background) })
 	failed := make(chan error, 3)
 	work.Go(func() { failed <- h.server.Serve(site) })
-	work.Go(func() { failed <- notClosed(adminServer.Serve(admin)) })
+	work.Go(func() { failed <- notClosed(adminServer.Serve(proxy.AdminListener(admin))) })
 	if asked != nil {
 		work.Go(func() { failed <- h.server.ServeExtAuthz(asked, checks) })
 	}
@@ -133,6 +141,26 @@ func (h *house) run(ctx context.Context, site, admin, asked net.Listener) error 
 // renewalsTime is how long a stop waits for tokens that the provider may have
 // rotated already.
 const renewalsTime = 5 * time.Second
+
+// reopening opens the audit file anew when asked to, as programs that rotate
+// logs do.
+func (h *house) reopening(ctx context.Context) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	for {
+		select {
+		case <-hup:
+			if err := h.audit.Reopen(); err != nil {
+				h.log.Error("the audit file was not opened anew; the old one goes on", "error", err)
+			} else {
+				h.log.Info("asked to open files anew")
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
 
 func notClosed(err error) error {
 	if errors.Is(err, http.ErrServerClosed) {

@@ -174,6 +174,16 @@ func (r *registry) addRedirect(id, uri string) {
 	}
 }
 
+func (r *registry) setSecret(id, secret string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range r.list {
+		if r.list[i].ID == id {
+			r.list[i].Secret = secret
+		}
+	}
+}
+
 // redirect is the one redirect URI the built-in OAuth2 knows.
 func (c Client) redirect() string {
 	if len(c.RedirectURIs) == 0 {

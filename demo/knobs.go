@@ -210,3 +210,6 @@ func (n *Nextcloud) RotateKeys() { n.keys.reset() }
 // takes any registered one; the built-in OAuth2, which knows one a client, uses
 // the one added last. An unknown client is ignored.
 func (n *Nextcloud) AddRedirectURI(clientID, uri string) { n.clients.addRedirect(clientID, uri) }
+
+// SetClientSecret exchanges a client's secret; the one before is not known any more.
+func (n *Nextcloud) SetClientSecret(clientID, secret string) { n.clients.setSecret(clientID, secret) }

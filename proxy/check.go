@@ -90,6 +90,7 @@ func (s *Server) judge(x *exchange, a *asking, q forwardauth.Asked) (*door, erro
 	if err != nil {
 		return nil, err
 	}
+	x.plain = plainOfRoute(s.policy.Rule(i).Path, path)
 	return a.routes[i], nil
 }
 

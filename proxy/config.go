@@ -13,6 +13,8 @@ type Config struct {
 	Hosts          []string      `yaml:"hosts" doc:"further Host names to answer to; any other is refused with 421"`
 	AllowedOrigins []string      `yaml:"allowed_origins" doc:"other origins whose pages may open WebSockets here and read our 401 across origins"`
 	TLS            TLSConfig     `yaml:"tls"`
+	HSTS           int           `yaml:"hsts" default:"31536000" doc:"for how many seconds browsers are told to come by https alone (Strict-Transport-Security, RFC 6797), where the site is https; 0: they are not told"`
+	AllowPlaintext []string      `yaml:"allow_plaintext" doc:"what may go to another machine unencrypted, each by its name: public (the site), nextcloud, application, redis, audit; empty: nothing"`
 	H2C            bool          `yaml:"h2c" doc:"also speak HTTP/2 without TLS, with prior knowledge only"`
 	TrustedProxies []string      `yaml:"trusted_proxies" doc:"CIDRs of front proxies whose X-Forwarded-* are believed; none by default"`
 	AdminListen    string        `yaml:"admin_listen" default:"127.0.0.1:9090" doc:"address of the admin listener: /healthz, /readyz, /metrics"`
@@ -22,6 +24,12 @@ type Config struct {
 	IdleTimeout    time.Duration `yaml:"idle_timeout" default:"2m" doc:"how long an unused connection is kept"`
 	DialTimeout    time.Duration `yaml:"dial_timeout" default:"5s" doc:"how long connecting to the application may take"`
 	DrainTimeout   time.Duration `yaml:"drain_timeout" default:"20s" doc:"how long requests may go on after a stop signal"`
+
+	MaxURLBytes              int           `yaml:"max_url_bytes" default:"16384" doc:"longest URL, with its query"`
+	BodyTimeout              time.Duration `yaml:"body_timeout" default:"30s" doc:"how long a client may keep us waiting for its body, at one go and, beyond the time 500 bytes a second take, in all; until the answer begins"`
+	WriteTimeout             time.Duration `yaml:"write_timeout" default:"1m" doc:"how long a client may take nothing of what is sent to it"`
+	MaxConnections           int           `yaml:"max_connections" default:"10000" doc:"most connections of clients at a time; 0: any number"`
+	MaxConnectionsPerAddress int           `yaml:"max_connections_per_address" default:"1000" doc:"and of one address, or of one IPv6 /64; trusted proxies excepted; 0: any number"`
 }
 
 // TLSConfig is the section "server.tls".
@@ -44,5 +52,6 @@ type Route struct {
 	Upstream   string      `yaml:"upstream" doc:"http://, https://, h2c:// or unix:/path/to/socket; none: front proxies ask about it, nothing is forwarded; default the top-level upstream"`
 	Allow      authz.Allow `yaml:"allow" doc:"public, signed-in (default), or {groups: [], users: []}"`
 	Audience   string      `yaml:"audience" doc:"the JWT's aud on this route; default identity.jwt.audience"`
+	Sign       string      `yaml:"sign" default:"none" oneof:"none,request,body" doc:"requests to the application carry an RFC 9421 signature by the JWT's key: request, with a digest of bodies up to 1 MiB; body, where longer bodies, and those of unknown length, are refused; none"`
 	JWTInQuery bool        `yaml:"jwt_in_query" doc:"also set the JWT as query parameter identity.jwt.query (for WebSockets)"`
 }

@@ -138,16 +138,6 @@ func sessionCredential(s *session.Session) session.Credential {
 	return session.Credential{Secret: s.Grant().Tokens.Access}
 }
 
-// accessed writes down one use of Nextcloud, whatever came of it.
-func (s *Server) accessed(x *exchange, e audit.Event, err error) {
-	e.Kind, e.Status, e.Sent = audit.Access, x.status, x.bytes
-	var no *refusal
-	if errors.As(err, &no) {
-		e.Status, e.Reason = no.status, no.reason
-	}
-	s.audit(x, e)
-}
-
 // counted counts what is read of a body. The connection to the server may still
 // read on while the answer is over.
 type counted struct {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -32,7 +31,7 @@ type Explainer struct{ s *Server }
 func NewExplainer(o Options) (e *Explainer, err error) {
 	o.Sessions, o.Keys, o.Asserter, o.Registry, o.Log = nil, nil, nil, nil, slog.New(slog.DiscardHandler)
 	o.Nextcloud = &http.Client{Transport: &http.Transport{}} // asked nothing
-	if o.Audit, err = audit.Open(audit.Config{Output: "off"}, io.Discard, io.Discard, nil); err != nil {
+	if o.Audit, err = audit.Open(audit.Config{Output: "off"}, audit.Options{}); err != nil {
 		return nil, err
 	}
 	if o.Pages, err = pages.New(); err != nil {

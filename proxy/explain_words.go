@@ -34,7 +34,7 @@ func (e *Explainer) own(d *door) string {
 }
 
 // ownWords says what our own URLs are for.
-var ownWords = map[string]string{
+var ownWords = map[string]string{ // #nosec G101 -- words for people
 	"/auth/login":               "begins a sign-in",
 	"/auth/logout":              "signs out",
 	"/auth/signed-in":           "where a sign-in in a tab of its own ends",

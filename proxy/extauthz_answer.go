@@ -62,8 +62,8 @@ func (v *verdict) message() *auth.CheckResponse {
 	if v.yes != nil {
 		return v.yes
 	}
-	code, says := envoytype.StatusCode(v.status), saysNo
-	if _, known := envoytype.StatusCode_name[int32(v.status)]; !known || v.status < 300 {
+	code, says := envoytype.StatusCode(v.status), saysNo                                  // #nosec G115 -- a status has three digits
+	if _, known := envoytype.StatusCode_name[int32(v.status)]; !known || v.status < 300 { // #nosec G115 -- a status has three digits
 		code = envoytype.StatusCode_Forbidden // of a no that was not said out
 	}
 	if v.status == http.StatusUnauthorized || v.status == http.StatusFound {

@@ -78,7 +78,7 @@ func (s *Server) ServeExtAuthz(l net.Listener, checks []Check) error {
 		return errors.New("server.ext_authz_listen is not set")
 	}
 	s.extAuthz.health.checks.Store(&checks)
-	if err := s.extAuthz.server.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+	if err := s.extAuthz.server.Serve(&listener{l, s.limits}); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 		return fmt.Errorf("server.ext_authz_listen: %w", err)
 	}
 	return nil

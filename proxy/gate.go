@@ -39,6 +39,9 @@ func (s *Server) serve(x *exchange) error {
 func (s *Server) arrive(x *exchange) (err error) {
 	x.origin, err = s.origins.of(x.r)
 	x.identify()
+	if tooMuch := s.limits.bearable(x.Header(), x.r); tooMuch != nil {
+		return tooMuch
+	}
 	if err != nil {
 		return &refusal{status: http.StatusBadRequest, reason: reasonForwarded, cause: err}
 	}
@@ -68,12 +71,14 @@ func (s *Server) find(x *exchange) (*door, error) {
 		return nil, &refusal{status: http.StatusMisdirectedRequest, reason: reasonHost}
 	}
 	if d != nil {
+		x.plain = s.plainOf(path)
 		return d, nil
 	}
 	i, err := s.rule(x, path)
 	if err != nil {
 		return nil, err
 	}
+	x.plain = plainOfRoute(s.policy.Rule(i).Path, path)
 	return s.apps[i], nil
 }
 
@@ -135,7 +140,7 @@ func (s *Server) gate(x *exchange, d *door) error {
 		x.r = x.r.WithContext(authn.From(x.r.Context(), x.origin.client))
 	}
 	caller, err := callers.Identify(x.r)
-	x.who, x.own = caller.Who, caller.Own
+	x.who, x.own, x.over = caller.Who, caller.Own, caller.Over
 	if d.allow.Public {
 		if err != nil { // nobody need be known here: go on as nobody
 			x.err = err
@@ -144,6 +149,9 @@ func (s *Server) gate(x *exchange, d *door) error {
 		if s.preflight(x, d) {
 			return nil
 		}
+		return err
+	}
+	if err := s.begun(x, d); err != nil {
 		return err
 	}
 	switch {

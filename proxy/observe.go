@@ -34,26 +34,45 @@ type exchange struct {
 	own                 session.Credential   // that the request came with, for Nextcloud; zero for none
 	session             *session.Session     // the answer runs under it; nil if under none
 	dialect             *forwardauth.Dialect // in which a front proxy asked; r is what it asked about then. nil: r came itself
+	upload              *upload              // the body on its way in; nil: none
+	reader              *guard               // of who takes the answer; may be nil
 	start               time.Time
 	status              int
 	bytes               int64
 	err                 error
+	plain               int           // bytes at the start of r's path that name nothing of anybody's
+	recorded            bool          // the audit log has its refusal
+	hsts                []string      // for browsers to come by https alone; nil: they are not told
+	over                *session.Over // that the request came with, and that is no more; nil for none
 }
 
 func (x *exchange) WriteHeader(status int) {
 	if x.status == 0 && status >= 200 || status == http.StatusSwitchingProtocols {
 		x.status = status
+		x.upload.answered()
+	}
+	if h := x.Header(); x.hsts != nil && x.dialect == nil && status >= 200 && h["Strict-Transport-Security"] == nil {
+		h["Strict-Transport-Security"] = x.hsts // what the application says of it stays
 	}
 	x.ResponseWriter.WriteHeader(status)
 }
 
 func (x *exchange) Write(b []byte) (int, error) {
 	if x.status == 0 {
-		x.status = http.StatusOK
+		x.WriteHeader(http.StatusOK)
 	}
+	x.reader.begin()
 	n, err := x.ResponseWriter.Write(b)
+	x.reader.release()
 	x.bytes += int64(n)
 	return n, err
+}
+
+// FlushError sends what was written so far on its way.
+func (x *exchange) FlushError() error {
+	x.reader.begin()
+	defer x.reader.release()
+	return http.NewResponseController(x.ResponseWriter).Flush()
 }
 
 // Hijack takes the connection over, for a WebSocket.
@@ -78,14 +97,16 @@ func (x *exchange) hurryBody() {
 	http.NewResponseController(x.ResponseWriter).SetReadDeadline(time.Now().Add(bodyTime))
 }
 
-// Unwrap lets http.ResponseController reach Flush and deadlines.
+// Unwrap lets http.ResponseController reach deadlines.
 func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 
 // ServeHTTP is where every request comes in: it is named, served, and written
 // down, whatever happens to it.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{ResponseWriter: w, r: r, start: s.o.Now(), door: doorNone}
+	x := &exchange{ResponseWriter: w, r: r, start: s.o.Now(), door: doorNone, hsts: s.hsts}
+	x.upload, x.reader = s.limits.newUpload(w, r), s.limits.newReader(w, r)
 	s.metrics.inFlight.Inc()
+	defer s.limits.last(x) // whatever becomes of finish
 	defer s.finish(x)
 	if err := s.serve(x); err != nil {
 		s.refuse(x, err)
@@ -95,16 +116,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // finish contains a panic to its request, then logs and counts it.
 func (s *Server) finish(x *exchange) {
 	s.metrics.inFlight.Dec()
-	p := recover()
+	p, told := recover(), false
 	if p != nil && p != http.ErrAbortHandler {
 		x.err = errors.New("panic")
 		s.o.Log.Error("panic while serving", "panic", p, "stack", string(debug.Stack()), "request_id", x.hop.RequestID)
 		if x.status == 0 {
 			s.refuse(x, &refusal{status: http.StatusInternalServerError, reason: reasonInternal})
+			told = true
 		}
 	}
 	s.note(x)
-	if p != nil {
+	if p != nil && !told {
 		panic(http.ErrAbortHandler) // the answer may be half out: let the server cut the connection
 	}
 }
@@ -113,6 +135,7 @@ func (s *Server) finish(x *exchange) {
 func (s *Server) note(x *exchange) {
 	took := s.o.Now().Sub(x.start)
 	s.metrics.count(x.door, x.status, took)
+	s.ended(x)
 	if !s.o.Log.Enabled(x.r.Context(), slog.LevelInfo) {
 		return
 	}
@@ -148,6 +171,9 @@ func (s *Server) shownPath(x *exchange) string {
 		name = d.name
 	}
 	segments := map[string]int{doorDAV: 1, doorAPI: 2}[name]
+	if segments == 0 && s.o.Audit.HidesPaths() && x.plain < len(path) {
+		return path[:x.plain] + "/…"
+	}
 	if segments == 0 {
 		return path
 	}
@@ -168,9 +194,9 @@ var (
 // trusted proxy named keeps its name.
 func (x *exchange) identify() {
 	var b [24]byte
-	binary.NativeEndian.PutUint64(b[0:], rand.Uint64())
-	binary.NativeEndian.PutUint64(b[8:], rand.Uint64())
-	binary.NativeEndian.PutUint64(b[16:], rand.Uint64())
+	binary.NativeEndian.PutUint64(b[0:], rand.Uint64())  // #nosec G404 -- names a request, opens nothing
+	binary.NativeEndian.PutUint64(b[8:], rand.Uint64())  // #nosec G404 -- as above
+	binary.NativeEndian.PutUint64(b[16:], rand.Uint64()) // #nosec G404 -- as above
 	var out [55]byte
 	copy(out[:], "00-")
 	hex.Encode(out[3:], b[:16])

@@ -226,5 +226,6 @@ func framedAnswer(x *exchange, issuer string) {
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Permissions-Policy", "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()")
 	io.WriteString(x, "<!doctype html><title>Signed out</title><p>Signed out.</p>\n")
 }

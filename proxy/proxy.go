@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -79,6 +80,9 @@ type Server struct {
 	csrf      *http.CrossOriginProtection
 	allowed   map[string]bool // origins whose pages may open WebSockets and read our 401
 	metrics   *metrics
+	hsts      []string // see exchange; shared, and never changed
+	devices   devices
+	limits    *limits
 
 	introducer *upstream.Introducer // for front proxies that forward requests themselves
 	away       *pages.Pages         // for addresses of theirs
@@ -115,6 +119,10 @@ func New(o Options) (*Server, error) {
 	for _, a := range o.Config.AllowedOrigins {
 		s.allowed[lower(a)] = true
 	}
+	s.devices.name = o.Pages.Device
+	if public.Scheme == "https" && o.Config.HSTS > 0 {
+		s.hsts = []string{"max-age=" + strconv.Itoa(o.Config.HSTS)}
+	}
 	s.away = o.Pages.From(originOf(public))
 	s.callers = authn.Chain{authn.Cookie{Sessions: o.Sessions}}
 	if o.Nextcloud != nil {
@@ -130,6 +138,7 @@ func New(o Options) (*Server, error) {
 	}
 	s.metrics = newMetrics(o.Registry, doorNames)
 	s.tls = sync.OnceValues(func() (*tls.Config, error) { return newTLS(o.Config.TLS, o.Log, o.Now) })
+	s.limits = newLimits(o.Config, s.origins.trustsAddr, o.Registry)
 	s.http = s.newHTTP()
 	if o.Config.ExtAuthzListen != "" {
 		s.extAuthz, err = s.newExtAuthz()
@@ -155,6 +164,7 @@ func (s *Server) newHTTP() *http.Server {
 		MaxHeaderBytes:               c.MaxHeaderBytes,
 		ReadHeaderTimeout:            c.HeaderTimeout,
 		IdleTimeout:                  c.IdleTimeout,
+		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: http2Streams},
 		ErrorLog:                     slog.NewLogLogger(s.o.Log.Handler(), slog.LevelDebug),
 		BaseContext:                  func(net.Listener) context.Context { return ctx },
 	}
@@ -162,6 +172,7 @@ func (s *Server) newHTTP() *http.Server {
 
 // Serve answers requests from the listener until Shutdown; it then returns nil.
 func (s *Server) Serve(l net.Listener) error {
+	l = &listener{l, s.limits}
 	if s.o.Config.TLS.Cert != "" {
 		tlsConfig, err := s.tls()
 		if err != nil {

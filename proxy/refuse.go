@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"anteroom/proxy/audit"
 	"anteroom/proxy/pages"
 	"anteroom/proxy/upstream"
 )
@@ -69,6 +68,8 @@ const (
 	reasonUnkept      = "connections_unavailable"
 	reasonAnswer      = "nextcloud_answer_unusable"
 	reasonAttempts    = "too_many_attempts"
+	reasonAudit       = "audit_unavailable"
+	reasonUnsigned    = "body_not_signable"
 )
 
 // retryAfter is what a caller is told to wait when something is broken.
@@ -81,13 +82,19 @@ func (s *Server) refuse(x *exchange, err error) {
 	if !errors.As(err, &no) {
 		no = fromAnswer(err)
 	}
+	if x.upload.stalled() { // whoever waited for it may have found another name for that
+		no = &refusal{status: http.StatusRequestTimeout, reason: reasonStalled, style: no.style, cause: err, recorded: no.recorded}
+		x.Header().Set("Connection", "close") // RFC 9110 §15.5.9
+	}
 	x.err = err
 	if x.status != 0 { // the answer had begun: cutting it off is all that is left
 		panic(http.ErrAbortHandler)
 	}
 	x.hurryBody()
 	s.metrics.refused.WithLabelValues(no.reason).Inc()
-	s.record(x, no)
+	if s.record(x, no) != nil {
+		no = &refusal{status: http.StatusServiceUnavailable, reason: reasonAudit, style: no.style, cause: err}
+	}
 	h := x.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Request-Id", x.hop.RequestID)
@@ -109,6 +116,8 @@ func (s *Server) refuse(x *exchange, err error) {
 // fromAnswer names the errors that answers return.
 func fromAnswer(err error) *refusal {
 	switch {
+	case errors.Is(err, upstream.ErrUnsigned):
+		return &refusal{status: http.StatusRequestEntityTooLarge, reason: reasonUnsigned, cause: err}
 	case errors.Is(err, upstream.ErrTarget):
 		return &refusal{status: http.StatusBadRequest, reason: reasonPath, cause: err}
 	case errors.Is(err, context.Canceled):
@@ -119,31 +128,6 @@ func fromAnswer(err error) *refusal {
 		return &refusal{status: http.StatusBadGateway, reason: reasonApp, cause: err}
 	}
 	return &refusal{status: http.StatusInternalServerError, reason: reasonInternal, cause: err}
-}
-
-// record writes down a refusal of somebody; faults of ours are not refusals.
-func (s *Server) record(x *exchange, no *refusal) {
-	kind := audit.Refused
-	if no.reason == reasonSignIn {
-		kind = audit.SignInFailed
-	}
-	if no.recorded || no.status >= 500 && no.reason != reasonSignIn && no.reason != reasonBroken {
-		return
-	}
-	s.audit(x, audit.Event{Kind: kind, Status: no.status, Reason: no.reason})
-}
-
-// audit completes an event with who and what the exchange is about. A log
-// that cannot be written is an error in the program's log.
-func (s *Server) audit(x *exchange, e audit.Event) {
-	e.Client, e.Method, e.Host, e.Path = x.origin.client, x.r.Method, x.origin.host, x.r.URL.EscapedPath()
-	e.RequestID = x.hop.RequestID
-	if e.Subject == "" {
-		e = e.By(x.who)
-	}
-	if err := s.o.Audit.Write(e); err != nil {
-		s.o.Log.Error("audit line lost", "error", err, "request_id", x.hop.RequestID)
-	}
 }
 
 // asProblem decides between a page and a problem document.
@@ -234,12 +218,18 @@ var reasonText = map[string]string{
 	reasonGone:        "The request or its session ended meanwhile.",
 	reasonInternal:    "Something went wrong here.",
 	reasonAttempts:    "Too many credentials from this address, or for this name, were refused. Wait a little.",
+	reasonUnsigned:    "The request's body is longer than what is signed here (1 MiB), or does not say how long it is.",
+	reasonAudit:       "What is done here has to be written down, and that is not possible at the moment. Nobody was signed out.",
 	reasonUntrusted:   "Only a front proxy that is trusted may ask this.",
 	reasonDisguised:   "A header of the request could be taken for the word of this server.",
 	reasonOwnURL:      "This address is Anteroom's own; the front proxy must send it there without asking.",
 	reasonNotOffered:  "Nothing here uses people's own Nextcloud credentials: see integrations.*.credential.",
 	reasonUnkept:      "Connections cannot be looked up at the moment. Nothing was ended.",
 	reasonAnswer:      "Nextcloud's answer cannot be used; the log says why.",
+	reasonMalformed:   "The request is not well-formed HTTP/2.",
+	reasonTooLong:     "The URL is longer than what is accepted here.",
+	reasonFields:      "The request has more header fields than what is accepted here.",
+	reasonStalled:     "The body of the request came too slowly.",
 }
 
 // corsReadable lets pages of configured origins read a refusal: without it a

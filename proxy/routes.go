@@ -108,7 +108,7 @@ func (s *Server) layApps() error {
 	s.policy = authz.NewPolicy(rules)
 	made := map[upstream.Destination]*upstream.Forwarder{}
 	for i, r := range s.o.Routes {
-		dest := upstream.Destination{URL: r.Upstream, Audience: r.Audience, JWTInQuery: r.JWTInQuery}
+		dest := upstream.Destination{URL: r.Upstream, Audience: r.Audience, JWTInQuery: r.JWTInQuery, Sign: r.Sign}
 		if r.Upstream == NoUpstream {
 			dest.URL = s.askedOrigin(r)
 			s.audiences = append(s.audiences, upstream.AudienceOf(s.o.Identity.JWT, dest))

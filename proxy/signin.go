@@ -60,7 +60,14 @@ func (s *Server) callback(x *exchange, who *session.Identity) error {
 		return s.beginRefusal(err)
 	}
 	x.who = begun.Who()
-	s.audit(x, audit.Event{Kind: audit.SignIn, Status: http.StatusOK}.By(x.who))
+	if err := s.audit(x, audit.Event{Kind: audit.SignIn, Status: http.StatusOK}.By(x.who)); err != nil {
+		x.Header().Del("Set-Cookie") // nobody else knows what opens the session
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), signOutTimeout)
+		defer cancel()
+		s.o.Sessions.Revoke(ctx, x.who.Subject, x.who.SessionID, session.EndRevoked)
+		x.who = nil
+		return &refusal{status: http.StatusServiceUnavailable, reason: reasonAudit, cause: err, style: refuseByPage, page: pages.Unavailable{What: "store", RetryAfter: retryAfter}}
+	}
 	return s.goOn(x, result.ReturnTo)
 }
 

@@ -21,17 +21,19 @@ var (
 // Caller is who makes a request. Session is nil for those known without one.
 // Within is the session that an answer to them must not outlast, where they did
 // not bring it themselves: it is not in use by that, and sets no cookie.
+// Over is the session they brought that is over, where Who is nil.
 // Own is the Nextcloud credential that the request itself carried, zero if it
 // carried none: it may be used for nobody else.
 type Caller struct {
 	Who     *session.Identity
 	Session *session.Session
 	Within  *session.Session
+	Over    *session.Over
 	Own     session.Credential
 }
 
 // Source is one way of knowing callers. It returns the zero Caller and nil for
-// a request that has nothing for it, an error that is ErrRefused, ErrBroken or
+// a request that has nothing for it (Over may be set then), an error that is ErrRefused, ErrBroken or
 // ErrThrottled otherwise. It never touches the answer.
 type Source interface {
 	Identify(r *http.Request) (Caller, error)
@@ -43,10 +45,15 @@ type Chain []Source
 
 // Identify implements Source.
 func (c Chain) Identify(r *http.Request) (Caller, error) {
+	nobody := Caller{}
 	for _, s := range c {
-		if caller, err := s.Identify(r); err != nil || caller.Who != nil {
+		caller, err := s.Identify(r)
+		if err != nil || caller.Who != nil {
 			return caller, err
 		}
+		if caller.Over != nil {
+			nobody.Over = caller.Over
+		}
 	}
-	return Caller{}, nil
+	return nobody, nil
 }

@@ -103,6 +103,9 @@ func (a *Authorization) Identify(r *http.Request) (Caller, error) {
 		outcome = "refused"
 	}
 	a.counted.WithLabelValues(means, outcome).Inc()
+	if err != nil {
+		err = a.failed(values[0], err)
+	}
 	return caller, err
 }
 

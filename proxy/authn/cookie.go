@@ -19,7 +19,9 @@ func (c Cookie) Identify(r *http.Request) (Caller, error) {
 	s, err := c.Sessions.Load(r)
 	switch {
 	case errors.Is(err, session.ErrNone):
-		return Caller{}, nil
+		var over *session.Over
+		errors.As(err, &over)
+		return Caller{Over: over}, nil
 	case err != nil:
 		return Caller{}, fmt.Errorf("%w: %w", ErrBroken, err)
 	}

@@ -131,7 +131,7 @@ func char(b []byte) (c byte, n int) {
 	}
 	if b[0] == '&' {
 		if r, n := reference(b); n > 0 && r < 0x80 {
-			return byte(r), n
+			return byte(r), n // #nosec G115 -- r is below 0x80 here
 		}
 	}
 	return b[0], 1

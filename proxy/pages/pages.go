@@ -133,6 +133,11 @@ func setHeaders(h http.Header, page Page, source string) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Permissions-Policy", "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()")
+	if ancestors != "*" { // the one that is shown in others' frames
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	}
 }
 
 // reference is the request id a person can quote: on pages that tell of a

@@ -189,6 +189,9 @@ func TestHeaders(t *testing.T) {
 				t.Errorf("%s: policy %q lacks %q", page.name(), csp, want)
 			}
 		}
+		if h.Get("Permissions-Policy") == "" || strings.Contains(csp, "frame-ancestors 'none'") && (h.Get("Cross-Origin-Opener-Policy") != "same-origin" || h.Get("Cross-Origin-Resource-Policy") != "same-origin") {
+			t.Errorf("%s: headers %v, want Permissions-Policy, Cross-Origin-Opener-Policy and -Resource-Policy", page.name(), h)
+		}
 		if strings.Contains(csp, "unsafe") {
 			t.Errorf("%s: policy %q has an unsafe source", page.name(), csp)
 		}

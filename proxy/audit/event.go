@@ -1,16 +1,14 @@
 // Package audit writes down what was decided: one line of JSON for every
-// sign-in, refusal and sign-out. It is apart from the logs, which are about the
-// program; this is about people. It holds no token, no mail address and no
-// query string.
+// sign-in, refusal, sign-out, alert, and every request that was answered. It is
+// apart from the logs, which are about the program; this is about people. It
+// holds no token, no mail address and no query string.
+//
+// The lines of a stream are a chain: each carries a hash over itself and all
+// before it, and from time to time that hash is signed, so that a line that was
+// taken out, changed, moved or repeated is found (Verify).
 package audit
 
 import (
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
-	"os"
-	"sync"
 	"time"
 
 	"anteroom/session"
@@ -25,12 +23,23 @@ const (
 	SignInFailed   Kind = "sign_in_fail"    // a sign-in came back and was not accepted
 	SignOut        Kind = "sign_out"        // somebody signed out
 	Provisioned    Kind = "provision"       // the application was told of somebody who signs in
-	SessionEnded   Kind = "session_ended"   // a session ended by itself
+	SessionEnded   Kind = "session_ended"   // a session ended by itself, or because it was revoked
 	Refused        Kind = "refused"         // a request was refused
 	Connected      Kind = "connect"         // somebody let us act for them at Nextcloud
 	Disconnected   Kind = "disconnect"      // and no longer does, or Nextcloud does not
 	ConnectRefused Kind = "connect_refused" // somebody granted that, and it is of no use
-	Access         Kind = "access"          // files, calendars or contacts were read or changed, or that was tried
+	Access         Kind = "access"          // files, calendars, contacts or mail were read or changed, or that was tried
+	Request        Kind = "request"         // a request to the application was answered
+	Begun          Kind = "begun"           // a request may go on; what came of it is a line of its own
+	Alert          Kind = "alert"           // a rule of watch found something
+)
+
+// What the stream says of itself.
+const (
+	Opened     Kind = "open"       // writing began; prev is the hash that it goes on from
+	Checkpoint Kind = "checkpoint" // its hash is signed
+	Closed     Kind = "close"      // writing ended in an orderly way; the hash is signed
+	Lost       Kind = "lost"       // so many events could not be kept before this line
 )
 
 // Event is one line. Empty fields are left out.
@@ -53,6 +62,25 @@ type Event struct {
 	Sent      int64          `json:"sent,omitempty"`      // bytes of body, to the client
 	Reason    string         `json:"reason,omitempty"`    // from a closed set
 	RequestID string         `json:"request_id,omitempty"`
+	Alert     string         `json:"alert,omitempty"`  // the rule that found something
+	Device    string         `json:"device,omitempty"` // browser and system, in words
+	Count     int            `json:"count,omitempty"`  // of events that a line stands for
+
+	// Plain is how many bytes at the start of Path name nothing of anybody's, and
+	// are not hashed; PlainTo the same of To.
+	Plain   int `json:"-"`
+	PlainTo int `json:"-"`
+
+	// Tried is what watch goes by, and no line holds.
+	Tried Tried `json:"-"`
+}
+
+// Tried is what a refused request came with. People type passwords where names
+// belong, so none of it is written down.
+type Tried struct {
+	Account string      // the name; "" for none
+	Proof   uint64      // stands for name and secret, in this process only; 0 for none
+	Over    session.End // why the session ended that it came with; "" for none
 }
 
 // By fills in who it is about; nil changes nothing.
@@ -63,66 +91,13 @@ func (e Event) By(who *session.Identity) Event {
 	return e
 }
 
-// Log writes events to one place, in whole lines, in order. Safe for
-// concurrent use.
-type Log struct {
-	now func() time.Time
+// longest is how much of a path a line holds, in bytes.
+const longest = 4 << 10
 
-	mu  sync.Mutex
-	out io.Writer // guarded by mu; nil: off
-	own io.Closer // what Close closes; nil: nothing
-}
-
-// Open opens the place the configuration names. now may be nil for time.Now.
-func Open(cfg Config, stdout, stderr io.Writer, now func() time.Time) (*Log, error) {
-	if now == nil {
-		now = time.Now
+// cut bounds what a client may make us write.
+func cut(s string) string {
+	if len(s) <= longest {
+		return s
 	}
-	l := &Log{now: now}
-	switch cfg.Output {
-	case "stdout":
-		l.out = stdout
-	case "stderr":
-		l.out = stderr
-	case "off":
-	default:
-		f, err := os.OpenFile(cfg.Output, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
-		if err != nil {
-			return nil, fmt.Errorf("opening audit log: %w", err)
-		}
-		l.out, l.own = f, f
-	}
-	return l, nil
-}
-
-// Write writes one event, with the present time where it has none.
-func (l *Log) Write(e Event) error {
-	if e.Time.IsZero() {
-		e.Time = l.now()
-	}
-	e.Time = e.Time.UTC()
-	line, err := json.Marshal(e)
-	if err != nil {
-		return fmt.Errorf("encoding audit event: %w", err)
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.out == nil {
-		return nil
-	}
-	if _, err := l.out.Write(append(line, '\n')); err != nil {
-		return fmt.Errorf("writing audit event: %w", err)
-	}
-	return nil
-}
-
-// Close closes the file, if it is one.
-func (l *Log) Close() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.out = nil
-	if l.own == nil {
-		return nil
-	}
-	return errors.Join(l.own.Close())
+	return s[:longest] + "…"
 }

@@ -1,0 +1,119 @@
+package audit
+
+import (
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+)
+
+// copyTo hands lines on to one place, as far as it takes them: it is never
+// waited for. What does not fit into its room is lost, and counted.
+type copyTo struct {
+	to      sink
+	log     *slog.Logger
+	metrics *metrics
+
+	mu    sync.Mutex
+	queue []*batch // guarded by mu
+	bytes int      // guarded by mu
+
+	more chan struct{} // holds one
+	stop chan struct{}
+	done chan struct{}
+}
+
+func newCopy(to sink, log *slog.Logger, m *metrics) *copyTo {
+	c := &copyTo{to: to, log: log, metrics: m, more: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
+	go c.run()
+	return c
+}
+
+// give takes a copy of lines.
+func (c *copyTo) give(b *batch) {
+	own := &batch{text: slices.Clone(b.text), lines: slices.Clone(b.lines)}
+	c.mu.Lock()
+	if c.bytes+len(own.text) > mostCopied {
+		c.mu.Unlock()
+		c.metrics.copiesLost.Add(float64(len(own.lines)))
+		return
+	}
+	c.queue, c.bytes = append(c.queue, own), c.bytes+len(own.text)
+	c.mu.Unlock()
+	select {
+	case c.more <- struct{}{}:
+	default:
+	}
+}
+
+func (c *copyTo) run() {
+	defer close(c.done)
+	failing, retry := false, retryFirst
+	for {
+		b := c.first()
+		if b == nil {
+			select {
+			case <-c.more:
+				continue
+			case <-c.stop:
+				return
+			}
+		}
+		err := c.to.write(b)
+		if err == nil {
+			if failing {
+				c.log.Info("a copy of the audit log takes lines again")
+			}
+			failing, retry = false, retryFirst
+			c.drop()
+			continue
+		}
+		if !failing {
+			c.log.Error("a copy of the audit log takes no lines", "error", err)
+		}
+		failing = true
+		select {
+		case <-time.After(retry):
+		case <-c.stop:
+			c.lose()
+			return
+		}
+		retry = min(2*retry, retryMost)
+	}
+}
+
+func (c *copyTo) first() *batch {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.queue) == 0 {
+		return nil
+	}
+	return c.queue[0]
+}
+
+func (c *copyTo) drop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.bytes -= len(c.queue[0].text)
+	c.queue[0] = nil
+	c.queue = c.queue[1:]
+}
+
+// lose counts what is left.
+func (c *copyTo) lose() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := 0
+	for _, b := range c.queue {
+		n += len(b.lines)
+	}
+	c.metrics.copiesLost.Add(float64(n))
+	c.log.Error("a copy of the audit log lacks lines: it took none until the end", "lines", n)
+}
+
+// close hands on what is left if it is taken, and ends.
+func (c *copyTo) close() {
+	close(c.stop)
+	<-c.done
+	c.to.close()
+}

@@ -1,0 +1,187 @@
+package audit
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// fileSink appends to a file that no other process appends to. Beside it, in a
+// file of the same name with .head after it, stands where the chain has got to:
+// what is cut off the end shows, and a new file goes on where the last ended.
+type fileSink struct {
+	name string
+	f    *os.File
+	size int64 // of whole lines
+}
+
+// prior is what a file says about the lines before.
+type prior struct {
+	at      link
+	torn    int   // bytes of a line cut short, which were taken away
+	missing int64 // lines that were there, and are not
+}
+
+// head is where a chain had got to, in the file beside it.
+type head struct {
+	Chain string    `json:"chain"`
+	Seq   int64     `json:"seq"`
+	Hash  string    `json:"hash"`
+	Time  time.Time `json:"time"`
+}
+
+const headMost = 4 << 10
+
+func headName(name string) string { return name + ".head" }
+
+// openFile opens a file to append to, alone, and takes an unfinished line off
+// its end: nobody was told that it was there.
+func openFile(name string) (*fileSink, *prior, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, nil, fmt.Errorf("opening the audit file: %w", err)
+	}
+	p, size, err := begin(f, name)
+	if err != nil {
+		f.Close()
+		return nil, nil, fmt.Errorf("opening the audit file %s: %w", name, err)
+	}
+	return &fileSink{name: name, f: f, size: size}, p, nil
+}
+
+func begin(f *os.File, name string) (*prior, int64, error) {
+	if err := lock(f); err != nil {
+		return nil, 0, err
+	}
+	last, torn, size, err := tail(f)
+	if err != nil {
+		return nil, 0, err
+	}
+	if torn > 0 {
+		if err := f.Truncate(size); err != nil {
+			return nil, 0, err
+		}
+	}
+	p := &prior{torn: torn}
+	kept, known := readHead(name)
+	if parsed, err := parseLine(last); err == nil {
+		p.at = parsed.link
+		if known && kept.chain == p.at.chain && kept.seq > p.at.seq {
+			p.missing, p.at = kept.seq-p.at.seq, kept
+		}
+		return p, size, nil
+	}
+	if known {
+		p.at = kept
+		return p, size, nil
+	}
+	if torn == 0 {
+		return nil, size, nil
+	}
+	p.at = newLink()
+	return p, size, nil
+}
+
+// tail is the last whole line of a file, how many bytes follow it, and where
+// they begin.
+func tail(f *os.File) (last []byte, torn int, size int64, err error) {
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
+		return nil, 0, 0, err
+	}
+	const most = 256 << 10 // far more than a line of ours
+	from := max(0, info.Size()-most)
+	b, err := io.ReadAll(io.NewSectionReader(f, from, most))
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	end := bytes.LastIndexByte(b, '\n') + 1
+	if end == 0 && from > 0 {
+		return nil, 0, 0, errors.New("it does not end in lines")
+	}
+	whole := bytes.TrimSuffix(b[:end], []byte("\n"))
+	return whole[bytes.LastIndexByte(whole, '\n')+1:], len(b) - end, from + int64(end), nil
+}
+
+func (s *fileSink) write(b *batch) error {
+	n, err := s.f.Write(b.text)
+	if err != nil {
+		if n > 0 { // part of a line must not stay in front of the next
+			err = errors.Join(err, s.f.Truncate(s.size))
+		}
+		return err
+	}
+	s.size += int64(n)
+	switch err := s.f.Sync(); {
+	case err == nil, notAFile(err):
+		return nil
+	default:
+		return fmt.Errorf("%w: %w", errUnsynced, err)
+	}
+}
+
+func (s *fileSink) close() error { return s.f.Close() }
+
+// keepHead writes down where the chain has got to.
+func (s *fileSink) keepHead(at link, now time.Time) error {
+	text, err := json.Marshal(head{Chain: at.chain, Seq: at.seq, Hash: hashText.EncodeToString(at.hash[:]), Time: now})
+	if err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(s.name), ".audit-head-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	_, err = tmp.Write(append(text, '\n'))
+	if err = errors.Join(err, tmp.Close()); err == nil {
+		err = os.Rename(tmp.Name(), headName(s.name))
+	}
+	if err != nil {
+		os.Remove(tmp.Name())
+	}
+	return err
+}
+
+// readHead reads that; known is false where it cannot be used.
+func readHead(name string) (at link, known bool) {
+	f, err := os.Open(headName(name))
+	if err != nil {
+		return at, false
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, headMost))
+	var h head
+	if err != nil || json.Unmarshal(text, &h) != nil || h.Seq < 1 || h.Chain == "" {
+		return at, false
+	}
+	sum, err := hashText.DecodeString(h.Hash)
+	if err != nil || len(sum) != len(at.hash) {
+		return at, false
+	}
+	at.chain, at.seq = h.Chain, h.Seq
+	copy(at.hash[:], sum)
+	return at, true
+}
+
+// notAFile reports whether a sync failed because there is nothing to sync: a
+// pipe, or a device.
+func notAFile(err error) bool {
+	var p *fs.PathError
+	return errors.As(err, &p) && unsyncable(p.Err)
+}
+
+// sameFile reports whether the file still has its name.
+func (s *fileSink) sameFile() (bool, error) {
+	open, err := s.f.Stat()
+	if err != nil {
+		return false, err
+	}
+	named, err := os.Stat(s.name)
+	return err == nil && os.SameFile(open, named), err
+}

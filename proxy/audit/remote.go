@@ -1,0 +1,213 @@
+package audit
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"anteroom/session"
+)
+
+const (
+	remoteTime = 5 * time.Second // for connecting, and for taking lines
+	answerMost = 64 << 10        // bytes of an answer that are read, so that its connection can be used again
+)
+
+// tlsTo is how a collector is reached by TLS.
+func tlsTo(host, caFile string) (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}
+	if caFile == "" {
+		return c, nil
+	}
+	pem, err := os.ReadFile(caFile)
+	if err != nil {
+		return nil, fmt.Errorf("audit.ca_file: %w", err)
+	}
+	if c.RootCAs = x509.NewCertPool(); !c.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, errors.New("audit.ca_file: holds no certificate")
+	}
+	return c, nil
+}
+
+// syslogSink sends lines as RFC 5424 messages: by TCP and TLS with octet
+// counting (RFC 6587 §3.4.1, RFC 5425 §4.3), by UDP and unix sockets as one
+// datagram each (RFC 5426).
+type syslogSink struct {
+	network, address string
+	tls              *tls.Config // nil: none
+	host, pid        string
+	conn             net.Conn // nil: none yet
+}
+
+func newSyslog(kind, rest, caFile string) (*syslogSink, error) {
+	s := &syslogSink{network: kind, address: rest, pid: strconv.Itoa(os.Getpid())}
+	s.host, _ = os.Hostname()
+	if s.host == "" {
+		s.host = "-"
+	}
+	switch kind {
+	case "unix":
+		s.network = "unixgram"
+	case "tls":
+		s.network = "tcp"
+		host, _, err := net.SplitHostPort(rest)
+		if err != nil {
+			return nil, fmt.Errorf("syslog: %w", err)
+		}
+		if s.tls, err = tlsTo(host, caFile); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// priority is facility 13, log audit, with a severity: 4, warning, of what was
+// refused or failed, else 6, informational (RFC 5424 §6.2.1).
+func priority(k Kind) int {
+	switch k {
+	case SignInFailed, Refused, ConnectRefused, Lost:
+		return 13*8 + 4
+	}
+	return 13*8 + 6
+}
+
+func (s *syslogSink) write(b *batch) error {
+	if s.conn == nil {
+		if err := s.dial(); err != nil {
+			return err
+		}
+	} else if s.gone() {
+		s.conn.Close()
+		if err := s.dial(); err != nil {
+			return err
+		}
+	}
+	s.conn.SetWriteDeadline(time.Now().Add(remoteTime))
+	err := s.send(b)
+	if err != nil {
+		s.conn.Close()
+		s.conn = nil
+	}
+	return err
+}
+
+func (s *syslogSink) send(b *batch) error {
+	var out []byte
+	err := b.each(func(text []byte, of line) error {
+		head := fmt.Appendf(nil, "<%d>1 %s %s anteroom %s %s - ", priority(of.kind), of.time.UTC().Format("2006-01-02T15:04:05.000000Z"), s.host, s.pid, of.kind)
+		if s.network != "tcp" {
+			_, err := s.conn.Write(append(head, text...))
+			return err
+		}
+		out = strconv.AppendInt(out, int64(len(head)+len(text)), 10)
+		out = append(append(append(out, ' '), head...), text...)
+		return nil
+	})
+	if err == nil && len(out) > 0 {
+		_, err = s.conn.Write(out)
+	}
+	return err
+}
+
+func (s *syslogSink) dial() error {
+	ctx, cancel := context.WithTimeout(context.Background(), remoteTime)
+	defer cancel()
+	d := &net.Dialer{}
+	var err error
+	if s.tls != nil {
+		s.conn, err = (&tls.Dialer{NetDialer: d, Config: s.tls}).DialContext(ctx, s.network, s.address)
+	} else {
+		s.conn, err = d.DialContext(ctx, s.network, s.address)
+	}
+	if err != nil {
+		s.conn = nil // not an interface around nothing
+	}
+	return err
+}
+
+// gone reports whether the other side closed the connection: what is written
+// then seems to arrive, and does not. A syslog server sends nothing.
+func (s *syslogSink) gone() bool {
+	if s.network != "tcp" {
+		return false
+	}
+	s.conn.SetReadDeadline(time.Now().Add(time.Millisecond))
+	var one [1]byte
+	_, err := s.conn.Read(one[:])
+	var timeout net.Error
+	return err != nil && !(errors.As(err, &timeout) && timeout.Timeout())
+}
+
+func (s *syslogSink) close() error {
+	if s.conn == nil {
+		return nil
+	}
+	return s.conn.Close()
+}
+
+// Signer signs a request of ours over its body (RFC 9421).
+type Signer interface {
+	Sign(r *http.Request, body []byte) error
+}
+
+// poster posts lines to a collector, as newline-delimited JSON.
+type poster struct {
+	url    string
+	token  *atomic.Pointer[session.Secret]
+	client *http.Client
+	sign   Signer // nil: requests are not signed
+}
+
+func newPoster(to string, cfg Config, token *atomic.Pointer[session.Secret], sign Signer) (*poster, error) {
+	c, err := tlsTo("", cfg.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	t := &http.Transport{TLSClientConfig: c, TLSHandshakeTimeout: remoteTime, MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true}
+	return &poster{url: to, token: token, sign: sign, client: &http.Client{
+		Transport: t, Timeout: remoteTime,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // nobody else gets the lines, nor the token
+	}}, nil
+}
+
+func (p *poster) write(b *batch) error {
+	r, err := http.NewRequest(http.MethodPost, p.url, bytes.NewReader(b.text))
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Content-Type", "application/x-ndjson")
+	r.Header.Set("User-Agent", "Anteroom")
+	if t := *p.token.Load(); t != "" {
+		r.Header.Set("Authorization", "Bearer "+t.Reveal())
+	}
+	if p.sign != nil {
+		if err := p.sign.Sign(r, b.text); err != nil {
+			return fmt.Errorf("signing audit lines: %w", err)
+		}
+	}
+	resp, err := p.client.Do(r)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	io.Copy(io.Discard, io.LimitReader(resp.Body, answerMost))
+	if resp.StatusCode/100 != 2 {
+		return fmt.Errorf("the collector answered %d", resp.StatusCode)
+	}
+	return nil
+}
+
+func (p *poster) close() error {
+	p.client.CloseIdleConnections()
+	return nil
+}

@@ -1,0 +1,351 @@
+package audit
+
+import (
+	"errors"
+	"time"
+)
+
+// run writes until Close.
+func (l *Log) run() {
+	defer close(l.done)
+	defer l.closePlaces()
+	l.stir() // to say that writing begins
+	retry := retryFirst
+	for {
+		var later <-chan time.Time
+		if l.unsigned > 0 {
+			later = time.After(max(0, checkpointAfter-l.o.Now().Sub(l.since)))
+		}
+		select {
+		case <-l.arrived:
+			if !l.gather() {
+				l.finish()
+				return
+			}
+		case <-l.hurry:
+		case ask := <-l.reopens:
+			ask <- l.reopen()
+		case <-later:
+			l.checkpoint()
+		case <-l.stop:
+			l.finish()
+			return
+		}
+		for l.flush() {
+		}
+		if l.failing.Load() == nil {
+			retry = retryFirst
+			continue
+		}
+		if !l.rest(retry) {
+			l.finish()
+			return
+		}
+		retry = min(2*retry, retryMost)
+		l.stir()
+	}
+}
+
+// gather waits for more events, until the window is over or somebody waits for
+// one. It reports false if the log is to end.
+func (l *Log) gather() bool {
+	timer := time.NewTimer(l.cfg.Window)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-l.hurry:
+	case <-l.stop:
+		return false
+	}
+	return true
+}
+
+// rest waits before output is tried again. It reports false if the log is to end.
+func (l *Log) rest(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+			return true
+		case <-l.hurry: // is told at once that it is in vain
+			l.tellWaiting()
+		case ask := <-l.reopens:
+			ask <- l.reopen()
+			return true
+		case <-l.stop:
+			return false
+		}
+	}
+}
+
+// stir has the writer look at what is left in the queue.
+func (l *Log) stir() {
+	select {
+	case l.arrived <- struct{}{}:
+	default:
+	}
+}
+
+// mostAtOnce is how many events are written together.
+const mostAtOnce = 4096
+
+// flush writes a group of events. It reports whether there are more, and output
+// takes them.
+func (l *Log) flush() bool {
+	l.mu.Lock()
+	n := min(len(l.queue), mostAtOnce)
+	group := append(l.spare[:0], l.queue[:n]...)
+	lost := l.lost
+	l.mu.Unlock()
+	if n == 0 && lost == 0 && (l.opening == nil || l.off) {
+		return false
+	}
+	before, sinceBefore, unsignedBefore := l.at, l.since, l.unsigned
+	l.show(group)
+	b := &batch{text: l.text[:0]}
+	now := l.o.Now()
+	l.begin(b, now)
+	if lost > 0 {
+		l.mark(b, mark{Time: now, Kind: Lost, Count: lost})
+	}
+	for _, e := range group {
+		b.text = l.at.add(b.text, e.text, nil)
+		l.noteLine(b, e.kind, e.time)
+	}
+	due := l.unsigned >= checkpointLines || now.Sub(l.since) >= checkpointAfter
+	if due {
+		l.sign(b, Checkpoint, now)
+	}
+	err := l.store(b)
+	if err != nil && !errors.Is(err, errUnsynced) {
+		l.at, l.since, l.unsigned = before, sinceBefore, unsignedBefore
+		l.shown = n
+		l.tellWaiting()
+		return false
+	}
+	l.opening = nil
+	if due {
+		l.noteHead(now)
+	}
+	l.taken(group, n, lost, err)
+	l.text, l.spare = b.text, group
+	clear(l.spare)
+	return err == nil && n == mostAtOnce
+}
+
+// store writes lines to output, and hands them to the copies.
+func (l *Log) store(b *batch) error {
+	if l.off {
+		return nil
+	}
+	start := time.Now()
+	err := l.out.write(b)
+	l.metrics.seconds.Observe(time.Since(start).Seconds())
+	if err != nil {
+		why := err.Error()
+		if l.failing.Swap(&why) == nil {
+			l.o.Log.Error("audit.output takes no lines", "error", err, "required", l.cfg.Required)
+		}
+		if !errors.Is(err, errUnsynced) {
+			return err
+		}
+	} else if l.failing.Swap(nil) != nil {
+		l.o.Log.Info("audit.output takes lines again")
+	}
+	l.metrics.lines.Add(float64(len(b.lines)))
+	l.metrics.seq.Set(float64(l.at.seq))
+	for _, c := range l.copies {
+		c.give(b)
+	}
+	return err
+}
+
+// taken takes what was written out of the queue, and tells whom it concerns.
+func (l *Log) taken(group []entry, n, lost int, err error) {
+	l.mu.Lock()
+	rest := copy(l.queue, l.queue[n:])
+	clear(l.queue[rest:])
+	l.queue = l.queue[:rest]
+	l.lost -= lost
+	l.full = false
+	l.mu.Unlock()
+	if rest > 0 { // what came meanwhile found the queue not empty, and told nobody
+		l.stir()
+	}
+	for _, e := range group {
+		if e.told != nil {
+			e.told <- notKept(err)
+		}
+	}
+}
+
+// show shows events to whoever watches, before and whether or not output takes
+// them.
+func (l *Log) show(group []entry) {
+	if l.o.See == nil {
+		return
+	}
+	for i := range group {
+		if l.shown == 0 {
+			l.o.See(*group[i].event)
+		} else {
+			l.shown-- // at an earlier try
+		}
+	}
+}
+
+func notKept(err error) error {
+	if err == nil {
+		return nil
+	}
+	return errors.Join(ErrNotKept, err)
+}
+
+// tellWaiting tells whoever waits that it is in vain for now. The events stay.
+func (l *Log) tellWaiting() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.queue {
+		if told := l.queue[i].told; told != nil {
+			l.queue[i].told = nil
+			told <- ErrNotKept
+		}
+	}
+}
+
+// begin writes down that writing begins, if it does.
+func (l *Log) begin(b *batch, now time.Time) {
+	if l.opening == nil {
+		return
+	}
+	m := *l.opening
+	m.Time = now
+	l.mark(b, m)
+}
+
+// mark adds a line of the stream's own.
+func (l *Log) mark(b *batch, m mark) {
+	m.Time = m.Time.UTC()
+	b.text = m.add(&l.at, b.text, l.key)
+	l.noteLine(b, m.Kind, m.Time)
+}
+
+// noteLine notes the line that was added last.
+func (l *Log) noteLine(b *batch, k Kind, t time.Time) {
+	if l.unsigned == 0 {
+		l.since = l.o.Now()
+	}
+	l.unsigned++
+	b.lines = append(b.lines, line{len(b.text), k, t})
+}
+
+// sign adds a line whose hash is signed, if there is a key, and notes beside a
+// file where the chain has got to.
+func (l *Log) sign(b *batch, k Kind, now time.Time) {
+	if l.key != nil || k == Closed {
+		l.mark(b, mark{Time: now, Kind: k})
+	}
+	l.unsigned = 0
+}
+
+// checkpoint signs what was written before.
+func (l *Log) checkpoint() {
+	before := l.at
+	b, now := new(batch), l.o.Now()
+	l.sign(b, Checkpoint, now)
+	if len(b.lines) > 0 {
+		if err := l.store(b); err != nil && !errors.Is(err, errUnsynced) {
+			l.at, l.unsigned, l.since = before, 1, now // tried again
+			return
+		}
+	}
+	l.noteHead(now)
+}
+
+// noteHead notes beside a file where its chain has got to.
+func (l *Log) noteHead(now time.Time) {
+	f, ok := l.out.(*fileSink)
+	if !ok || l.at.seq == 0 {
+		return
+	}
+	if err := f.keepHead(l.at, now); err != nil {
+		l.o.Log.Warn("where the audit file's chain has got to was not noted beside it", "error", err)
+	}
+}
+
+// leave ends a stream in an orderly way.
+func (l *Log) leave() {
+	if l.off || l.opening != nil {
+		return
+	}
+	before := l.at
+	b, now := new(batch), l.o.Now()
+	l.sign(b, Closed, now)
+	if err := l.store(b); err != nil && !errors.Is(err, errUnsynced) {
+		l.at = before
+	}
+	l.noteHead(now)
+}
+
+// reopen goes on in the file that has the name now.
+func (l *Log) reopen() error {
+	old, ok := l.out.(*fileSink)
+	if !ok {
+		return nil
+	}
+	for l.flush() {
+	}
+	if same, err := old.sameFile(); err == nil && same {
+		return nil
+	}
+	s, p, err := openFile(l.cfg.Output)
+	if err != nil {
+		return err
+	}
+	l.leave()
+	old.close()
+	l.out = s
+	if p == nil {
+		p = &prior{at: l.at}
+	}
+	if p.at.chain == l.at.chain { // what the head says is as old as the last look at it
+		p.missing = 0
+	}
+	l.goOnFrom(p)
+	l.failing.Store(nil)
+	return nil
+}
+
+// finish writes what is left, for some seconds at most.
+func (l *Log) finish() {
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+	deadline := time.Now().Add(closeTime)
+	for {
+		for l.flush() {
+		}
+		l.mu.Lock()
+		left := len(l.queue)
+		l.mu.Unlock()
+		if left == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			l.o.Log.Error("audit lines lost: output took none until the end", "lines", left)
+			break
+		}
+		time.Sleep(retryFirst)
+	}
+	l.leave()
+}
+
+func (l *Log) closePlaces() {
+	if l.out != nil {
+		l.out.close()
+	}
+	for _, c := range l.copies {
+		c.close()
+	}
+}
