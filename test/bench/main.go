@@ -2,7 +2,7 @@
 // tuned httputil.ReverseProxy that do the same work, in one run on one machine:
 // figures from different runs do not compare. It needs wrk and a built anteroom.
 //
-//	bench ANTEROOM            all measurements
+//	bench ANTEROOM            all measurements, or the one that BENCH_ONLY names
 //	bench app|proxy …         the processes it starts for itself
 package main
 
@@ -39,8 +39,19 @@ func measure(ctx context.Context, anteroom string) error {
 		return err
 	}
 	defer s.end()
-	for _, step := range []func(context.Context) error{s.rates, s.checks, func(ctx context.Context) error { return s.extAuthz(ctx, anteroom) }, s.dav, s.listing, s.bigBodies, s.sockets} {
-		if err := step(ctx); err != nil {
+	steps := []struct {
+		name string
+		run  func(context.Context) error
+	}{
+		{"rates", s.rates}, {"audit", s.audited}, {"checks", s.checks}, {"extauthz", func(ctx context.Context) error { return s.extAuthz(ctx, anteroom) }},
+		{"dav", s.dav}, {"listing", s.listing}, {"bodies", s.bigBodies}, {"sockets", s.sockets},
+	}
+	only := os.Getenv("BENCH_ONLY")
+	for _, step := range steps {
+		if only != "" && only != step.name {
+			continue
+		}
+		if err := step.run(ctx); err != nil {
 			return err
 		}
 	}

@@ -23,6 +23,9 @@ type scene struct {
 	site       string
 	cookie     string // of a signed-in person
 	anteroom   *exec.Cmd
+	program    string          // of it
+	cloud      *demo.Nextcloud // that people sign in with
+	cloudAt    string
 	shared     twin // the same with session.store: redis
 	asked      asked
 	started    []*exec.Cmd
@@ -34,7 +37,7 @@ type scene struct {
 type twin struct{ site, cookie string }
 
 func newScene(ctx context.Context, anteroom string) (*scene, error) {
-	s := &scene{app: freeAddr(), proxy: freeAddr(), site: freeAddr()}
+	s := &scene{program: anteroom, app: freeAddr(), proxy: freeAddr(), site: freeAddr()}
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -73,6 +76,7 @@ func (s *scene) startAnterooms(ctx context.Context, anteroom string) (err error)
 	}
 	cloud := demo.NewNextcloud(demo.Options{})
 	s.nextcloud = &http.Server{Handler: cloud}
+	s.cloud, s.cloudAt = cloud, l.Addr().String()
 	go s.nextcloud.Serve(l)
 	redis := freeAddr()
 	if err := s.startRedis(ctx, redis); err != nil {

@@ -52,7 +52,7 @@ func newFrontage(t *testing.T, kind front, public string, env ...string) *fronta
 	f.URL = "http://" + f.host(public)
 	f.Redirect = f.URL + "/auth/callback"
 	f.nc = startNextcloud(t, f.site, demo.Options{})
-	f.site.start(t, settings{env: with(with(f.nc.env(), "ANTEROOM_SERVER_TRUSTED_PROXIES", "127.0.0.1/32", "ANTEROOM_SERVER_EXT_AUTHZ_LISTEN", f.extAuthz, "ANTEROOM_SESSION_COOKIE_DOMAIN", map[string]string{"auth": "front.test"}[public]), env...), yaml: `
+	f.site.start(t, settings{env: with(with(f.nc.env(), "ANTEROOM_SERVER_TRUSTED_PROXIES", "127.0.0.1/32", "ANTEROOM_SERVER_EXT_AUTHZ_LISTEN", f.extAuthz, "ANTEROOM_SERVER_ALLOW_PLAINTEXT", "public", "ANTEROOM_SESSION_COOKIE_DOMAIN", map[string]string{"auth": "front.test"}[public]), env...), yaml: `
 upstream: none
 routes:
   - {path: /public, allow: public}
