@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"anteroom/integrations"
 	"anteroom/session"
 )
@@ -72,7 +74,8 @@ func liveSecrets(cfg *Config, log *slog.Logger) integrations.Config {
 }
 
 // rotations are those of every password file that can be rotated, or of one.
-func rotations(cfg *Config, only string, client *http.Client, log *slog.Logger) ([]*integrations.Rotation, []string, error) {
+// tried may be nil.
+func rotations(cfg *Config, only string, client *http.Client, log *slog.Logger, tried func(done bool)) ([]*integrations.Rotation, []string, error) {
 	base, err := url.Parse(cfg.Nextcloud.URL)
 	if err != nil {
 		return nil, nil, fmt.Errorf("nextcloud.url: %w", err)
@@ -94,7 +97,7 @@ func rotations(cfg *Config, only string, client *http.Client, log *slog.Logger) 
 		}
 		users[k.file] = k
 		files = append(files, k.file)
-		all = append(all, integrations.NewRotation(integrations.RotationOptions{Base: base, Client: client, User: k.user, Path: k.file, Log: log}))
+		all = append(all, integrations.NewRotation(integrations.RotationOptions{Base: base, Client: client, User: k.user, Path: k.file, Log: log, Tried: tried}))
 	}
 	return all, files, nil
 }
@@ -121,7 +124,7 @@ func connectRotate(ctx context.Context, args []string, sys system) error {
 		return err
 	}
 	defer client.CloseIdleConnections()
-	all, files, err := rotations(cfg, *only, client, slog.New(slog.DiscardHandler))
+	all, files, err := rotations(cfg, *only, client, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		return err
 	}
@@ -150,7 +153,7 @@ func (h *house) rotating() (run []func(context.Context)) {
 	if every == 0 {
 		return nil
 	}
-	all, _, err := rotations(h.cfg, "", h.nextcloud, h.log)
+	all, _, err := rotations(h.cfg, "", h.nextcloud, h.log, countRotations(h.registry))
 	if err != nil {
 		h.log.Error("app passwords are not rotated", "error", err)
 		return nil
@@ -159,4 +162,21 @@ func (h *house) rotating() (run []func(context.Context)) {
 		run = append(run, func(ctx context.Context) { r.Run(ctx, every) })
 	}
 	return run
+}
+
+// countRotations registers a counter of exchanges that were tried, and returns
+// what counts them.
+func countRotations(reg prometheus.Registerer) func(done bool) {
+	counted := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "anteroom_rotations_total", Help: "Exchanges of service accounts' app passwords that were tried (integrations.rotate_every), by result.",
+	}, []string{"result"})
+	reg.MustRegister(counted)
+	done, failed := counted.WithLabelValues("done"), counted.WithLabelValues("failed")
+	return func(ok bool) {
+		if ok {
+			done.Inc()
+		} else {
+			failed.Inc()
+		}
+	}
 }

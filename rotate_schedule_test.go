@@ -32,6 +32,24 @@ func TestRotateByItself(t *testing.T) {
 		return err == nil && strings.TrimSpace(string(b)) != password
 	})
 	w.await("word of it", func() bool { return strings.Contains(w.log.String(), "app password was rotated") })
+	w.await("counted", func() bool { return w.metric(`anteroom_rotations_total{result="done"}`) == 1 })
+	if n := w.metric(`anteroom_rotations_total{result="failed"}`); n != 0 {
+		t.Errorf("%v exchanges are counted as failed, want 0", n)
+	}
+}
+
+// TestRotateInVain: an exchange that Nextcloud refuses is counted as failed.
+func TestRotateInVain(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte("nobody's"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-48 * time.Hour)
+	if err := os.Chtimes(file, old, old); err != nil {
+		t.Fatal(err)
+	}
+	w := found(t, demo.Options{}, "NEXTCLOUD_WEBDAV_USERNAME="+demo.DefaultUser, "NEXTCLOUD_WEBDAV_PASSWORD_FILE="+file, "ANTEROOM_INTEGRATIONS_ROTATE_EVERY=24h")
+	w.await("counted", func() bool { return w.metric(`anteroom_rotations_total{result="failed"}`) == 1 })
 }
 
 func TestRotateBadly(t *testing.T) {

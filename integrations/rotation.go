@@ -23,6 +23,7 @@ type RotationOptions struct {
 	Path   string       // of the file with it
 	Now    func() time.Time
 	Log    *slog.Logger
+	Tried  func(done bool) // hears of each exchange that Run tries; nil: nobody does
 
 	hook func(step string) // tests stop here; nil: nobody does
 	rest time.Duration     // between two questions to a server that does not answer; 0: proveRest
@@ -327,8 +328,16 @@ func (r *Rotation) Run(ctx context.Context, every time.Duration) {
 		case err != nil:
 			wait = rest
 			r.o.Log.Error("the service account's app password was not rotated", "file", r.o.Path, "error", err)
+			r.tried(false)
 		case how == RotatedNow || how == RotatedBefore:
 			r.o.Log.Info("the service account's app password was rotated", "file", r.o.Path, "how", string(how))
+			r.tried(true)
 		}
+	}
+}
+
+func (r *Rotation) tried(done bool) {
+	if r.o.Tried != nil {
+		r.o.Tried(done)
 	}
 }

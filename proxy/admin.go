@@ -31,9 +31,14 @@ func (s *Server) Admin(checks []Check, metrics prometheus.Gatherer, look func(co
 		}
 		out.write(w)
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	own := prometheus.NewRegistry()
+	own.MustRegister(newState(s, checks))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(prometheus.Gatherers{metrics, own}, promhttp.HandlerOpts{}))
 	return mux
 }
+
+// fine is what a check says that finds nothing wrong.
+const fine = "ok"
 
 // readiness is whether requests are wanted here, and what each check says.
 type readiness struct {
@@ -49,7 +54,7 @@ func (s *Server) readiness(checks []Check) readiness {
 		out.Ready, out.Checks["server"] = false, "stopping"
 	}
 	for _, c := range checks {
-		out.Checks[c.Name] = "ok"
+		out.Checks[c.Name] = fine
 		if err := c.Err(); err != nil {
 			out.Ready, out.Checks[c.Name] = false, err.Error()
 		}

@@ -237,7 +237,7 @@ func newMetrics(reg prometheus.Registerer, doors []string) *metrics {
 	m := &metrics{
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "anteroom_requests_in_flight", Help: "Requests being served."}),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "anteroom_requests_total", Help: "Requests served, by door and class of status."}, []string{"door", "class"}),
-		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "anteroom_request_seconds", Help: "Time from header read to answer done.",
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "anteroom_request_seconds", Help: "Time from header read to answer done, by door; WebSockets are left out.",
 			Buckets: []float64{.001, .005, .01, .05, .1, .5, 1, 5, 30}}, []string{"door"}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "anteroom_refused_total", Help: "Requests refused, by reason."}, []string{"reason"}),
 		checks:  newCheckMetrics(),
@@ -262,5 +262,7 @@ func (m *metrics) count(door string, status int, took time.Duration) {
 		return
 	}
 	d.classes[status/100].Inc()
-	d.seconds.Observe(took.Seconds())
+	if status != http.StatusSwitchingProtocols { // WebSockets last as long as people talk
+		d.seconds.Observe(took.Seconds())
+	}
 }

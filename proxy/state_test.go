@@ -1,0 +1,108 @@
+package proxy
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"log/slog"
+	"math/big"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// TestState: what /readyz says, how much room there is, and when the
+// certificate ends, a changed one's as soon as it is there.
+func TestState(t *testing.T) {
+	dir, now := t.TempDir(), time.Now()
+	conf := Config{MaxConnections: 7, TLS: TLSConfig{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}}
+	writePair(t, conf.TLS, 2e9)
+	s := &Server{o: Options{Config: conf, Version: "v1"}}
+	s.tls = sync.OnceValues(func() (*tls.Config, error) {
+		return newTLS(conf.TLS, slog.New(slog.DiscardHandler), func() time.Time { return now })
+	})
+	wrong := errors.New("it does not answer")
+	var audit, cloud error
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(newState(s, []Check{{"audit", func() error { return audit }}, {"nextcloud", func() error { return cloud }}}))
+
+	want := map[string]float64{"anteroom_ready": 1, "anteroom_check_ok audit": 1, "anteroom_check_ok nextcloud": 1,
+		"anteroom_build_info v1": 1, "anteroom_connections_limit": 7, "anteroom_tls_certificate_expiry_seconds": 2e9}
+	compare := func(when string) {
+		t.Helper()
+		if diff := cmp.Diff(want, gathered(t, reg)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", when, diff)
+		}
+	}
+	compare("all is well")
+	cloud = wrong
+	want["anteroom_ready"], want["anteroom_check_ok nextcloud"] = 0, 0
+	compare("Nextcloud is away")
+	cloud = nil
+	s.draining.Store(true)
+	want["anteroom_check_ok nextcloud"] = 1
+	compare("stopping")
+	writePair(t, conf.TLS, 3e9)
+	later := now.Add(time.Minute)
+	if err := os.Chtimes(conf.TLS.Cert, later, later); err != nil {
+		t.Fatal(err)
+	}
+	now = later
+	want["anteroom_tls_certificate_expiry_seconds"] = 3e9
+	compare("another certificate")
+	s.o.Config.TLS = TLSConfig{}
+	delete(want, "anteroom_tls_certificate_expiry_seconds")
+	compare("without TLS")
+}
+
+// gathered are the gauges of a registry, by name and label.
+func gathered(t *testing.T, reg *prometheus.Registry) map[string]float64 {
+	t.Helper()
+	all, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]float64{}
+	for _, f := range all {
+		for _, m := range f.Metric {
+			name := f.GetName()
+			for _, l := range m.Label {
+				name += " " + l.GetValue()
+			}
+			found[name] = m.GetGauge().GetValue()
+		}
+	}
+	return found
+}
+
+// writePair writes a certificate that ends at a time, and its key.
+func writePair(t *testing.T, to TLSConfig, end int64) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(end), NotAfter: time.Unix(end, 0)}
+	cert, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, block := range map[string]*pem.Block{to.Cert: {Type: "CERTIFICATE", Bytes: cert}, to.Key: {Type: "PRIVATE KEY", Bytes: private}} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
