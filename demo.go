@@ -24,6 +24,9 @@ func runDemo(ctx context.Context, args []string, sys system) error {
 	listen := fs.String("listen", "localhost:8000", "where Anteroom listens")
 	cloudAt := fs.String("nextcloud-listen", "localhost:8080", "where the pretend Nextcloud listens")
 	appAt := fs.String("app-listen", "localhost:8001", "where the application listens")
+	alone := fs.Bool("app-only", false, "run the application alone, behind an Anteroom that is there already")
+	issuer := fs.String("issuer", "http://localhost:8000", "with --app-only: the site, who the JWT has to be from")
+	jwks := fs.String("jwks", "http://localhost:8000/.well-known/jwks.json", "with --app-only: where the JWT's keys are")
 	if err := parse(fs, args); err != nil {
 		return err
 	}
@@ -31,6 +34,9 @@ func runDemo(ctx context.Context, args []string, sys system) error {
 	kind, ok := kinds[*provider]
 	if !ok {
 		return fmt.Errorf("demo: --provider is %q; say oidc or nextcloud", *provider)
+	}
+	if *alone {
+		return runDemoApp(ctx, *appAt, demo.AppOptions{JWKSURL: *jwks, Issuer: *issuer}, sys)
 	}
 	given := map[string]bool{}
 	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
@@ -45,6 +51,20 @@ func runDemo(ctx context.Context, args []string, sys system) error {
 		return err
 	}
 	return d.run(ctx, *listen, cloud, app, kind)
+}
+
+// runDemoApp runs the application alone, for a stack whose Nextcloud is real.
+func runDemoApp(ctx context.Context, listen string, o demo.AppOptions, sys system) error {
+	l, err := net.Listen("tcp", listen)
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	fmt.Fprintf(sys.Out, "The application listens at %s.\n", l.Addr())
+	d := &demonstration{sys: sys}
+	defer d.others.Wait()
+	defer d.serve(l, demo.NewApp(o))()
+	<-ctx.Done()
+	return nil
 }
 
 // demonstration is the three servers of anteroom demo.
