@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build demo run test unit real lint fmt fuzz soak bench setup clean
+.PHONY: help build demo run test unit real lint fmt fuzz soak bench reference setup clean
 
 ARGS ?=
 FUZZTIME ?= 30s
@@ -58,6 +58,9 @@ soak: setup ## replicas under a moderate load for half an hour: nothing may grow
 bench: setup build ## measure against bare net/http and a bare ReverseProxy; prints one table
 	@go run ./test/bench ./anteroom
 	@go test -run '^$$' -bench . -benchmem . ./proxy/authz ./proxy/upstream ./proxy/dav ./session ./integrations/files | grep -E '^(Benchmark|ok)'
+
+reference: ## write docs/configuration.md anew, from the program
+	@go test -count=1 -run '^TestReferenceIsUpToDate$$' -update-reference . >/dev/null && echo docs/configuration.md
 
 setup: ## install what the suites need: Debian packages and npm packages, pinned
 	$(call section,setup)
