@@ -5,7 +5,6 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"strings"
@@ -14,27 +13,6 @@ import (
 	"anteroom/proxy/audit"
 )
 
-// auditCommand looks at audit lines that were written.
-func auditCommand(_ context.Context, args []string, sys system) error {
-	if len(args) > 0 {
-		switch args[0] {
-		case "verify":
-			return auditVerify(args[1:], sys)
-		case "find":
-			return auditFind(args[1:], sys)
-		case "key":
-			return auditKey(args[1:], sys)
-		}
-	}
-	fmt.Fprint(sys.Err, `anteroom audit verify [FILE ...]      the lines are as they were written: none changed, moved, repeated or missing
-anteroom audit find [--below] PATH    the lines about a path, also where names are hashed
-anteroom audit key                    the public key that verify takes where audit.key is not at hand
-
-Without FILE the file that audit.output names is meant.
-`)
-	return errSaid
-}
-
 // texts is a flag that may be given several times.
 type texts []string
 
@@ -42,13 +20,13 @@ func (t *texts) String() string     { return strings.Join(*t, ",") }
 func (t *texts) Set(s string) error { *t = append(*t, s); return nil }
 
 // auditVerify holds files against their chain and its signatures.
-func auditVerify(args []string, sys system) error {
-	fs, file := flags("audit verify", "say whether audit lines are as they were written", sys)
+func auditVerify(_ context.Context, args []string, sys system) error {
+	fs, file := flags("audit verify", "say whether audit lines are as they were written, and exit 1 if not. Without FILE those that\naudit.output names are meant. See docs/audit.md.", sys)
 	var keys texts
 	fs.Var(&keys, "key", "a public `KEY`, as 'anteroom audit key' prints it; several for files from before and after a change (default: of audit.key)")
 	unsigned := fs.Bool("unsigned", false, "do not look at signatures; then who could write the file could have written it anew")
 	sequence := fs.Int64("sequence", 0, "the `NUMBER` that the last line must at least have, as anteroom_audit_sequence says")
-	if err := parseSome(fs, args); err != nil {
+	if err := fs.Parse(args); err != nil {
 		return err
 	}
 	cfg, files, err := auditFiles(*file, fs.Args(), sys)
@@ -122,12 +100,12 @@ func stamp(t time.Time) string {
 }
 
 // auditFind prints the lines about a path.
-func auditFind(args []string, sys system) error {
-	fs, file := flags("audit find", "print the lines about a path, also where names are hashed: as in our URLs (/dav/Reports/x.pdf) or as Nextcloud has it (/Reports/x.pdf)", sys)
+func auditFind(_ context.Context, args []string, sys system) error {
+	fs, file := flags("audit find", "print the lines about a path, also where names are hashed. PATH is as in our URLs\n(/dav/Reports/x.pdf) or as Nextcloud has it (/Reports/x.pdf).", sys)
 	below := fs.Bool("below", false, "also the lines about what is below it")
 	var named texts
 	fs.Var(&named, "file", "a `FILE` of audit lines; several are read in turn (default: that of audit.output)")
-	if err := parseSome(fs, args); err != nil {
+	if err := fs.Parse(args); err != nil {
 		return err
 	}
 	if fs.NArg() != 1 || strings.Trim(fs.Arg(0), "/") == "" {
@@ -166,8 +144,8 @@ func auditFind(args []string, sys system) error {
 }
 
 // auditKey prints the public key.
-func auditKey(args []string, sys system) error {
-	fs, file := flags("audit key", "print the public key of audit.key", sys)
+func auditKey(_ context.Context, args []string, sys system) error {
+	fs, file := flags("audit key", "print the public key of audit.key, for 'anteroom audit verify --key'.", sys)
 	if err := parse(fs, args); err != nil {
 		return err
 	}
@@ -184,15 +162,6 @@ func auditKey(args []string, sys system) error {
 	}
 	fmt.Fprintln(sys.Out, audit.FormatPublicKey(audit.PublicKey(key)))
 	return nil
-}
-
-// parseSome parses arguments of which some are left over.
-func parseSome(fs *flag.FlagSet, args []string) error {
-	err := fs.Parse(args)
-	if err == nil || errors.Is(err, flag.ErrHelp) {
-		return err
-	}
-	return errSaid // the flag package has said it
 }
 
 // auditFiles are the files that are meant. cfg is nil where they were named and

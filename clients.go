@@ -5,20 +5,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
 	"anteroom/proxy/authn"
 )
 
-// clients makes a secret for a program that calls in. It is shown once; the
+// newClient makes a secret for a program that calls in. It is shown once; the
 // configuration has its hash.
-func clients(_ context.Context, args []string, sys system) error {
-	if len(args) == 0 || args[0] != "new" {
-		fmt.Fprint(sys.Err, "anteroom clients new NAME [--group GROUP]...    a random secret for a program that calls in, and its lines for the configuration\n")
-		return errSaid
-	}
-	fs, _ := flags("clients new NAME", "make a secret for a program that calls in, and print it with its lines for the configuration", sys)
+func newClient(_ context.Context, args []string, sys system) error {
+	fs := unconfigured("clients new", "make a secret for a program that calls in, and print it with its lines for the configuration.", sys)
 	var groups []string
 	fs.Func("group", "a `GROUP` it counts as a member of, in allow lists; may be said several times", func(g string) error {
 		if g == "" {
@@ -27,14 +24,14 @@ func clients(_ context.Context, args []string, sys system) error {
 		groups = append(groups, g)
 		return nil
 	})
-	args = args[1:]
-	name := ""
-	if len(args) > 0 && !isHelp(args[0]) {
-		name, args = args[0], args[1:]
-	}
-	if err := parse(fs, args); err != nil {
+	words, err := positional(fs, args)
+	if err != nil {
 		return err
 	}
+	if len(words) > 1 {
+		return fmt.Errorf("clients new: do not know what to do with %q", words[1])
+	}
+	name := strings.Join(words, "")
 	if problem := clientNameProblem(name); problem != "" {
 		return fmt.Errorf("the name %s", problem)
 	}

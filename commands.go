@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -22,7 +23,7 @@ import (
 
 // check loads the configuration and touches no network.
 func check(_ context.Context, args []string, sys system) error {
-	fs, file := flags("check", "load the configuration and say all that is wrong with it; touches no network", sys)
+	fs, file := flags("check", "load the configuration and say all that is wrong with it, with line, key and remedy; exit 1 if\nanything is. It touches no network.", sys)
 	show := fs.Bool("print-config", false, "print the effective configuration, secrets redacted")
 	if err := parse(fs, args); err != nil {
 		return err
@@ -43,21 +44,12 @@ func check(_ context.Context, args []string, sys system) error {
 	return nil
 }
 
-// keys makes keys and prints them, or rotates a file of signing keys.
-func keys(_ context.Context, args []string, sys system) error {
-	if len(args) == 2 && args[0] == "rotate" && !isHelp(args[1]) {
-		return rotateKeys(args[1], sys)
-	}
-	if len(args) == 0 || args[0] != "new" {
-		fmt.Fprint(sys.Err, `anteroom keys new              a sealing key, for session.keys
-anteroom keys new --jwt ALG    a set of signing keys (ES256, EdDSA, RS256), for identity.jwt.keys_file
-anteroom keys rotate FILE      the next signing key of FILE becomes the current one
-`)
-		return errSaid
-	}
-	fs, _ := flags("keys new", "make a key and print it", sys)
-	alg := fs.String("jwt", "", "make a private JWK Set for this `ALGORITHM` instead")
-	if err := parse(fs, args[1:]); err != nil {
+// newKey makes a sealing key, or a set of signing keys, and prints it.
+func newKey(_ context.Context, args []string, sys system) error {
+	fs := unconfigured("keys new", `make a key and print it: for session.keys and audit.key or, with --jwt, a private
+JWK Set for identity.jwt.keys_file.`, sys)
+	alg := fs.String("jwt", "", "`ES256|EdDSA|RS256`: make signing keys for this algorithm")
+	if err := parse(fs, args); err != nil {
 		return err
 	}
 	if *alg != "" {
@@ -74,8 +66,21 @@ anteroom keys rotate FILE      the next signing key of FILE becomes the current 
 	return nil
 }
 
-// rotateKeys replaces the file in one step, so that no reader sees half of it.
-func rotateKeys(file string, sys system) error {
+// rotateKeys has the next signing key of a file sign.
+func rotateKeys(_ context.Context, args []string, sys system) error {
+	fs := unconfigured("keys rotate", "the next signing key of FILE, which 'anteroom keys new --jwt' made, becomes the\ncurrent one. See docs/rotation.md.", sys)
+	words, err := positional(fs, args)
+	if err != nil {
+		return err
+	}
+	if len(words) != 1 {
+		return errors.New("keys rotate: name one file, that of identity.jwt.keys_file")
+	}
+	return rotateKeyFile(words[0], sys)
+}
+
+// rotateKeyFile replaces the file in one step, so that no reader sees half of it.
+func rotateKeyFile(file string, sys system) error {
 	old, err := os.ReadFile(file)
 	if err != nil {
 		return fmt.Errorf("rotating keys: %w", err)
@@ -102,7 +107,7 @@ func rotateKeys(file string, sys system) error {
 
 // healthcheck asks the admin listener, for images without a shell.
 func healthcheck(ctx context.Context, args []string, sys system) error {
-	fs, file := flags("healthcheck", "exit 0 if the admin listener says ready", sys)
+	fs, file := flags("healthcheck", "exit 0 if the admin listener of the Anteroom that runs here says ready, else say why not and exit 1.", sys)
 	if err := parse(fs, args); err != nil {
 		return err
 	}
@@ -142,15 +147,25 @@ func reachable(listen string) string {
 }
 
 // version prints what this program was built from.
-func version(_ context.Context, _ []string, sys system) error {
+func version(_ context.Context, args []string, sys system) error {
+	if err := parse(unconfigured("version", "print the version, the commit and the version of Go that it was built from and with.", sys), args); err != nil {
+		return err
+	}
 	v, commit := builtFrom()
 	_, err := fmt.Fprintf(sys.Out, "anteroom %s (commit %s, %s)\n", v, commit, runtime.Version())
 	return err
 }
 
+// What the linker writes into an image or a package, which are built without
+// the repository: -X main.linkedVersion=1.2.3 -X main.linkedCommit=….
+var linkedVersion, linkedCommit string
+
 // builtFrom is the version and the commit that the program was built from.
 func builtFrom() (v, commit string) {
 	v, commit = "development", "unknown"
+	if linkedVersion != "" {
+		return linkedVersion, cmp.Or(linkedCommit, commit)
+	}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		if info.Main.Version != "" && info.Main.Version != "(devel)" {
 			v = info.Main.Version

@@ -18,28 +18,24 @@ import (
 	"anteroom/session"
 )
 
-const connectAbout = `have Nextcloud make an app password for the service account, and keep it in a file
+const connectAbout = `have Nextcloud make an app password for the service account, and keep it in a file.
 
 It prints an address. Open it in a browser, sign in to Nextcloud as the service
 account and grant access; the app password then goes straight into the file,
 and is shown to nobody. See docs/connect.md.
 
-  anteroom connect rotate    has Nextcloud exchange the app password in the file`
+'anteroom connect rotate' has Nextcloud exchange the app password in the file.`
 
 // passwordFile is where an app password is kept, beside the configuration.
 const passwordFile = "nextcloud-service-password" // #nosec G101 -- the name of a file
 
 // connect obtains an app password by Nextcloud's Login Flow v2.
 func connect(ctx context.Context, args []string, sys system) error {
-	args, early := leadingConfig(args)
-	if len(args) > 0 && args[0] == "rotate" {
-		return connectRotate(ctx, append(early, args[1:]...), sys)
-	}
 	fs, file := flags("connect", connectAbout, sys)
 	to := fs.String("to", "", "the `FILE` for the app password (default "+passwordFile+", beside the configuration)")
 	user := fs.String("user", "", "the `USER` that has to grant it (default the one of integrations.webdav.username and its like, if they agree)")
 	force := fs.Bool("force", false, "replace a file that others may read, or that is another user's")
-	if err := parse(fs, append(early, args...)); err != nil {
+	if err := parse(fs, args); err != nil {
 		return err
 	}
 	cfg, err := setUpSoFar(*file, sys)

@@ -15,18 +15,19 @@ import (
 	"anteroom/demo"
 )
 
-const demoAbout = "a pretend Nextcloud, a small application and Anteroom, all on this machine"
+const demoAbout = `run a pretend Nextcloud, a small application and Anteroom, all on this machine, and
+say where to click. It needs no configuration and leaves nothing behind.`
 
 // runDemo runs everything in one process on loopback, with no set-up.
 func runDemo(ctx context.Context, args []string, sys system) error {
-	fs, _ := flags("demo", demoAbout, sys)
-	provider := fs.String("provider", "oidc", "how to sign in: `oidc` (OpenID Connect) or nextcloud (its built-in OAuth2)")
-	listen := fs.String("listen", "localhost:8000", "where Anteroom listens")
-	cloudAt := fs.String("nextcloud-listen", "localhost:8080", "where the pretend Nextcloud listens")
-	appAt := fs.String("app-listen", "localhost:8001", "where the application listens")
+	fs := unconfigured("demo", demoAbout, sys)
+	provider := fs.String("provider", "oidc", "`oidc|nextcloud`: how to sign in, by OpenID Connect or by Nextcloud's built-in OAuth2")
+	listen := fs.String("listen", "localhost:8000", "`ADDRESS`: where Anteroom listens")
+	cloudAt := fs.String("nextcloud-listen", "localhost:8080", "`ADDRESS`: where the pretend Nextcloud listens")
+	appAt := fs.String("app-listen", "localhost:8001", "`ADDRESS`: where the application listens")
 	alone := fs.Bool("app-only", false, "run the application alone, behind an Anteroom that is there already")
-	issuer := fs.String("issuer", "http://localhost:8000", "with --app-only: the site, who the JWT has to be from")
-	jwks := fs.String("jwks", "http://localhost:8000/.well-known/jwks.json", "with --app-only: where the JWT's keys are")
+	issuer := fs.String("issuer", "http://localhost:8000", "`URL`: with --app-only: the site, who the JWT has to be from")
+	jwks := fs.String("jwks", "http://localhost:8000/.well-known/jwks.json", "`URL`: with --app-only: where the JWT's keys are")
 	if err := parse(fs, args); err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ const doctorTime = 40 * time.Second
 
 // runDoctor looks whether everything that Anteroom works with works.
 func runDoctor(ctx context.Context, args []string, sys system) error {
-	fs, file := flags("doctor", "look whether everything that Anteroom works with works, and say what to do where it does not", sys)
+	fs, file := flags("doctor", "look whether everything that Anteroom works with works, and say what to do where it does not;\nexit 1 if anything fails. See docs/doctor.md.", sys)
 	asJSON := fs.Bool("json", false, "print one JSON array")
 	if err := parse(fs, args); err != nil {
 		return err

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,23 +11,20 @@ import (
 	"anteroom/session"
 )
 
+const explainAbout = `say which rule a request falls under, what it would be answered, and why. It
+touches no network.
+
+  anteroom explain GET /notes                         on the public URL's host
+  anteroom explain POST https://wiki.example.com/admin/ --user ada --group staff`
+
 // explain says what a request would be answered. It loads the configuration
 // and touches nothing else.
 func explain(_ context.Context, args []string, sys system) error {
-	fs, file := flags("explain", "", sys)
+	fs, file := flags("explain", explainAbout, sys)
 	var given persons
 	fs.Func("user", "suppose this `USER` (stable id) is signed in; one more supposes one more person", given.user)
 	fs.Func("group", "suppose the person is in this `GROUP`; as often as there are groups", given.group)
 	asJSON := fs.Bool("json", false, "print one JSON object")
-	fs.Usage = func() {
-		fmt.Fprint(fs.Output(), `anteroom explain METHOD URL: say which rule a request falls under, what it would be answered, and why; touches no network
-
-  anteroom explain GET /notes                                           on the public URL's host
-  anteroom explain POST https://wiki.example.com/admin/ --user ada --group staff
-
-`)
-		fs.PrintDefaults()
-	}
 	words, err := positional(fs, args)
 	if err != nil {
 		return err
@@ -58,12 +54,10 @@ func explain(_ context.Context, args []string, sys system) error {
 }
 
 // positional parses flags wherever they stand and returns the other arguments.
-func positional(fs *flag.FlagSet, args []string) (words []string, err error) {
+func positional(fs *flagSet, args []string) (words []string, err error) {
 	for {
-		if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
+		if err := fs.Parse(args); err != nil {
 			return nil, err
-		} else if err != nil {
-			return nil, errSaid // the flag package has said it
 		}
 		if fs.NArg() == 0 {
 			return words, nil

@@ -44,8 +44,8 @@ func TestExplainBadly(t *testing.T) {
 	if _, said, err := explained(env{"ANTEROOM_UPSTREAM": "http://app:8001"}, "GET", "/x"); !errors.Is(err, errSaid) || !strings.Contains(said, "nextcloud.url") {
 		t.Errorf("explain without a configuration = %v, %q", err, said)
 	}
-	if out, said, err := explained(env{}, "--help"); !errors.Is(err, flag.ErrHelp) || out != "" || !strings.Contains(said, "-group") {
-		t.Errorf("explain --help = %v, %q", err, said)
+	if out, said, err := explained(env{}, "--help"); !errors.Is(err, flag.ErrHelp) || said != "" || !strings.Contains(out, "--group GROUP") {
+		t.Errorf("explain --help = %v, printed %q, said %q; want help on the output", err, out, said)
 	}
 }
 

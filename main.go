@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	_ "time/tzdata" // events are in zones; an image need not have them
@@ -29,13 +30,23 @@ func main() {
 	default:
 		fmt.Fprintln(os.Stderr, "anteroom:", err)
 	}
-	os.Exit(1)
+	os.Exit(exitCode(err))
+}
+
+// exitCode tells a service manager what a restart cannot mend: 78 is EX_CONFIG
+// of sysexits.h. Everything else is 1.
+func exitCode(err error) int {
+	if errors.Is(err, errUnconfigured) {
+		return 78
+	}
+	return 1
 }
 
 // system is what a command touches besides its arguments.
 type system struct {
 	Environ  []string
 	Out, Err io.Writer
+	looked   func(*flagSet) // not nil: a command shows its flags to it, and stops
 }
 
 // lookup finds an environment variable; an empty one counts as unset.
@@ -51,26 +62,50 @@ func (s system) lookup(name string) (string, bool) {
 // errSaid is a failure that has already been explained to the user.
 var errSaid = errors.New("failed")
 
-// command is one word after anteroom.
+// errUnconfigured is a configuration that cannot be served, as has been said.
+var errUnconfigured = fmt.Errorf("the configuration cannot be used: %w", errSaid)
+
+// command is one word after anteroom, or after another command. about is what
+// help says besides of one that other words follow.
 type command struct {
-	name, args, short string
-	run               func(ctx context.Context, args []string, sys system) error
+	name, args, short, about string
+
+	run   func(ctx context.Context, args []string, sys system) error // nil: a word has to follow
+	words []command
 }
 
+// commands is the table that the help, the completions and the manual are made
+// of, too.
 func commands() []command {
 	return []command{
-		{"serve", "", "run the proxy (the default)", serve},
-		{"demo", "[--provider oidc|nextcloud]", "try everything on this machine, with a pretend Nextcloud", runDemo},
-		{"check", "[--print-config]", "load the configuration and say all that is wrong with it", check},
-		{"connect", "[--to FILE] | rotate [--file FILE]", "have Nextcloud make, or exchange, the service account's app password", connect},
-		{"doctor", "[--json]", "look whether everything works that is configured, and say what to do", runDoctor},
-		{"explain", "METHOD URL [--user U] [--group G]", "say which rule a request falls under, what it would be answered, and why", explain},
-		{"keys", "new [--jwt ALG] | rotate FILE", "make sealing and signing keys", keys},
-		{"clients", "new NAME", "make a secret for a program that calls in", clients},
-		{"sessions", "list | revoke", "list the sessions of all replicas, or end them", sessions},
-		{"audit", "verify | find PATH | key", "say whether audit lines are whole, and find those about a path", auditCommand},
-		{"healthcheck", "", "exit 0 if the admin listener says ready", healthcheck},
-		{"version", "", "version, commit, Go version", version},
+		{name: "serve", short: "run the proxy (the default)", run: serve},
+		{name: "demo", args: "[--provider oidc|nextcloud]", short: "try everything on this machine, with a pretend Nextcloud", run: runDemo},
+		{name: "check", args: "[--print-config]", short: "load the configuration and say all that is wrong with it", run: check},
+		{name: "connect", args: "[--to FILE]", short: "have Nextcloud make, or exchange, the service account's app password", run: connect, words: []command{
+			{name: "rotate", args: "[--file FILE]", short: "have Nextcloud exchange the app password in its file", run: connectRotate},
+		}},
+		{name: "doctor", args: "[--json]", short: "look whether everything works that is configured, and say what to do", run: runDoctor},
+		{name: "explain", args: "METHOD URL [--user U] [--group G]", short: "say which rule a request falls under, what it would be answered, and why", run: explain},
+		{name: "keys", short: "make sealing and signing keys", words: []command{
+			{name: "new", args: "[--jwt ALG]", short: "a sealing key, for session.keys and audit.key; or signing keys, for identity.jwt.keys_file", run: newKey},
+			{name: "rotate", args: "FILE", short: "the next signing key of FILE becomes the current one", run: rotateKeys},
+		}},
+		{name: "clients", short: "make a secret for a program that calls in", words: []command{
+			{name: "new", args: "NAME [--group GROUP]...", short: "a random secret, and its lines for the configuration", run: newClient},
+		}},
+		{name: "sessions", short: "list the sessions of all replicas, or end them", about: sessionsAbout, words: []command{
+			{name: "list", args: "[--user U] [--json]", short: "who is signed in, from where and since when", run: listSessions},
+			{name: "revoke", args: "--user U | --id S | --all --yes", short: "end a person's sessions, one session, or every one", run: revokeSessions},
+		}},
+		{name: "audit", short: "say whether audit lines are whole, and find those about a path", about: "Without FILE the file that audit.output names is meant.", words: []command{
+			{name: "verify", args: "[FILE]...", short: "the lines are as they were written: none changed, moved, repeated or missing", run: auditVerify},
+			{name: "find", args: "[--below] [--file FILE]... PATH", short: "the lines about a path, also where names are hashed", run: auditFind},
+			{name: "key", short: "the public key that verify takes where audit.key is not at hand", run: auditKey},
+		}},
+		{name: "healthcheck", short: "exit 0 if the admin listener says ready", run: healthcheck},
+		{name: "completion", args: "bash|zsh|fish", short: "print what completes commands and flags in a shell", run: completion},
+		{name: "man", args: "[config.yaml]", short: "print the manual page, or that of the configuration, for man -l -", run: manual},
+		{name: "version", short: "version, commit, Go version", run: version},
 	}
 }
 
@@ -79,20 +114,52 @@ func commands() []command {
 func run(ctx context.Context, args []string, sys system) error {
 	args, early := leadingConfig(args)
 	name := "serve"
-	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+	switch {
+	case len(args) > 0 && (args[0] == "--version" || args[0] == "-version"):
+		name, args = "version", args[1:]
+	case len(args) > 0 && isHelp(args[0]):
+		name = "help"
+		args = nil
+	case len(args) > 0 && !strings.HasPrefix(args[0], "-"):
 		name, args = args[0], args[1:]
 	}
-	if name == "help" || len(args) > 0 && isHelp(args[0]) && name == "serve" {
+	if name == "help" && len(args) > 0 { // anteroom help sessions list
+		return run(ctx, append(slices.Clone(args), "--help"), sys)
+	}
+	if name == "help" {
 		usage(sys.Out)
 		return flag.ErrHelp
 	}
 	for _, c := range commands() {
 		if c.name == name {
-			return c.run(ctx, append(early, args...), sys)
+			return c.start(ctx, args, early, sys)
 		}
 	}
-	usage(sys.Err)
-	return fmt.Errorf("there is no command %q", name)
+	return fmt.Errorf("there is no command %q; anteroom --help lists them", name)
+}
+
+// start runs the command or, where one follows, its word. early is what stood
+// before the command.
+func (c command) start(ctx context.Context, args, early []string, sys system) error {
+	if len(c.words) == 0 {
+		return c.run(ctx, append(early, args...), sys)
+	}
+	rest, between := leadingConfig(args)
+	early = append(early, between...)
+	for _, w := range c.words {
+		if len(rest) > 0 && rest[0] == w.name {
+			return w.run(ctx, append(early, rest[1:]...), sys)
+		}
+	}
+	switch {
+	case c.run != nil:
+		return c.run(ctx, append(early, rest...), sys)
+	case len(rest) > 0 && isHelp(rest[0]):
+		c.usage(sys.Out)
+		return flag.ErrHelp
+	}
+	c.usage(sys.Err)
+	return errSaid
 }
 
 // leadingConfig lets --config stand before the command, too.
@@ -108,45 +175,10 @@ func leadingConfig(args []string) (rest, config []string) {
 
 func isHelp(arg string) bool { return arg == "-h" || arg == "--help" || arg == "-help" }
 
-func usage(w io.Writer) {
-	fmt.Fprint(w, "Anteroom signs people in with Nextcloud in front of any application.\n\nUsage: anteroom [--config FILE] [command]\n\n")
-	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-44s %s\n", strings.TrimSpace(c.name+" "+c.args), c.short)
-	}
-	fmt.Fprint(w, `
-The configuration is config.yaml in the working directory, or --config FILE, or
-ANTEROOM_CONFIG. Every key can be set in the environment instead: ANTEROOM_ and
-the key in capitals (ANTEROOM_SESSION_IDLE_TIMEOUT). The smallest set-up:
-
-  NEXTCLOUD_BASE_URL=https://cloud.example.com
-  NEXTCLOUD_CLIENT_ID=... NEXTCLOUD_CLIENT_SECRET=...
-  NEXTCLOUD_REDIRECT_URI=https://app.example.com/auth/callback
-  ANTEROOM_UPSTREAM=http://localhost:8001
-
-'anteroom COMMAND --help' says more about a command.
-`)
-}
-
-// flags makes the flag set of a command, with --config.
-func flags(name, about string, sys system) (*flag.FlagSet, *string) {
-	fs := flag.NewFlagSet("anteroom "+name, flag.ContinueOnError)
-	fs.SetOutput(sys.Err)
-	file, _ := sys.lookup("ANTEROOM_CONFIG")
-	config := fs.String("config", file, "configuration `FILE` (default config.yaml, if there is one)")
-	fs.Usage = func() {
-		fmt.Fprintf(fs.Output(), "anteroom %s: %s\n\n", name, about)
-		fs.PrintDefaults()
-	}
-	return fs, config
-}
-
 // parse parses a command's arguments and refuses what is left over.
-func parse(fs *flag.FlagSet, args []string) error {
+func parse(fs *flagSet, args []string) error {
 	if err := fs.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return err
-		}
-		return errSaid // the flag package has said it
+		return err
 	}
 	if fs.NArg() > 0 {
 		return fmt.Errorf("%s: do not know what to do with %q", fs.Name(), fs.Arg(0))

@@ -110,7 +110,7 @@ func sameFile(a, b string) bool {
 
 // connectRotate has Nextcloud exchange the app passwords in their files.
 func connectRotate(ctx context.Context, args []string, sys system) error {
-	fs, file := flags("connect rotate", "have Nextcloud exchange the service account's app password that is in a file", sys)
+	fs, file := flags("connect rotate", "have Nextcloud exchange the service account's app passwords that are in files (password_file).", sys)
 	only := fs.String("file", "", "exchange the one in this `FILE` alone")
 	if err := parse(fs, args); err != nil {
 		return err

@@ -20,13 +20,13 @@ import (
 
 // serve runs the proxy until ctx is done.
 func serve(ctx context.Context, args []string, sys system) error {
-	fs, file := flags("serve", "run the proxy", sys)
+	fs, file := flags("serve", "run the proxy, until SIGTERM or SIGINT. SIGHUP has it open the audit file anew. It exits with 78\nif the configuration cannot be used.", sys)
 	if err := parse(fs, args); err != nil {
 		return err
 	}
 	cfg, err := configured(*file, sys)
 	if err != nil {
-		return err
+		return errUnconfigured
 	}
 	if _, set := sys.lookup("GOGC"); !set {
 		debug.SetGCPercent(gcPercent)
@@ -72,6 +72,14 @@ func serveConfig(ctx context.Context, cfg *Config, sys system, started func(site
 	if started != nil {
 		started(site.Addr(), admin.Addr())
 	}
+	manager := newNotifier(sys, log)
+	manager.say("READY=1\nSTATUS=Serving " + cfg.Server.PublicURL)
+	stopping := context.AfterFunc(ctx, func() { manager.say("STOPPING=1\nSTATUS=Finishing requests under way") })
+	defer stopping()
+	watched := make(chan struct{})
+	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
+	go func() { manager.watch(watching, admin.Addr()); close(watched) }()
+	defer func() { stopWatching(); <-watched }()
 	return h.run(ctx, site, admin, asked)
 }
 

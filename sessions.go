@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -17,33 +16,11 @@ import (
 // storeTime is how long a store may take to answer the command line.
 const storeTime = 2 * time.Second
 
-// sessions lists and ends the sessions of all replicas.
-func sessions(ctx context.Context, args []string, sys system) error {
-	args, early := leadingConfig(args)
-	switch {
-	case len(args) > 0 && args[0] == "list":
-		return listSessions(ctx, append(early, args[1:]...), sys)
-	case len(args) > 0 && args[0] == "revoke":
-		return revokeSessions(ctx, append(early, args[1:]...), sys)
-	case len(args) > 0 && isHelp(args[0]):
-		sessionsUsage(sys.Out)
-		return flag.ErrHelp
-	}
-	sessionsUsage(sys.Err)
-	return errSaid
-}
-
-func sessionsUsage(w io.Writer) {
-	fmt.Fprint(w, `anteroom sessions list [--user U] [--json]              who is signed in, from where and since when
-anteroom sessions revoke --user U | --id S | --all --yes   end a person's sessions, one session, or every one
-
-They need session.store: redis, where the sessions of all replicas are known.
-U is a person's id at the provider or their user name, S an id of the list.
-`)
-}
+const sessionsAbout = `They need session.store: redis, where the sessions of all replicas are known.
+U is a person's id at the provider or their user name, S an id of the list.`
 
 func listSessions(ctx context.Context, args []string, sys system) error {
-	fs, file := flags("sessions list", "who is signed in, from where and since when", sys)
+	fs, file := flags("sessions list", "say who is signed in, from where and since when.", sys)
 	user := fs.String("user", "", "only the sessions of this `USER` (id or user name)")
 	asJSON := fs.Bool("json", false, "print one JSON array")
 	if err := parse(fs, args); err != nil {
@@ -67,7 +44,7 @@ func listSessions(ctx context.Context, args []string, sys system) error {
 }
 
 func revokeSessions(ctx context.Context, args []string, sys system) error {
-	fs, file := flags("sessions revoke", "end a person's sessions, one session, or every one", sys)
+	fs, file := flags("sessions revoke", "end a person's sessions, one session, or every one. Every replica knows at once.", sys)
 	user := fs.String("user", "", "end the sessions of this `USER` (id or user name)")
 	id := fs.String("id", "", "end the session with this `ID`")
 	all := fs.Bool("all", false, "end every session; needs --yes")

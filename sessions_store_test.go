@@ -134,7 +134,7 @@ func TestSessionsCommandWithoutAnswer(t *testing.T) {
 		for _, line := range []string{"list", "list --user u", "revoke --user u", "revoke --all --yes"} {
 			var out output
 			start := time.Now()
-			err := sessions(t.Context(), strings.Fields(line), system{Out: &out, Err: &out, Environ: []string{
+			err := run(t.Context(), strings.Fields("sessions "+line), system{Out: &out, Err: &out, Environ: []string{
 				"NEXTCLOUD_BASE_URL=http://localhost:1", "NEXTCLOUD_CLIENT_ID=c", "NEXTCLOUD_REDIRECT_URI=http://localhost:8000/auth/callback", "ANTEROOM_UPSTREAM=http://localhost:1",
 				"ANTEROOM_SESSION_STORE=redis", "ANTEROOM_SESSION_KEYS=MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=", "ANTEROOM_SESSION_REDIS_URL=redis://" + addr,
 			}})
