@@ -34,12 +34,12 @@ unit: ## hermetic tests, race detector on, in random order
 
 real: setup ## suites against real providers, a real application and a real browser; ARGS="-run TestPanva -v"
 	$(call section,suites against real servers)
-	@go test -tags real -count=1 -timeout 20m $(ARGS) ./test/real
+	@go test -tags real -count=1 -timeout 20m $(ARGS) ./test/real ./test/docs
 
 lint: .cache/bin/staticcheck ## vet, gofmt, staticcheck
 	$(call section,lint)
 	@unformatted=$$(gofmt -l $(OURS)); test -z "$$unformatted" || { printf 'not formatted (make fmt):\n%s\n' "$$unformatted"; exit 1; }
-	@go vet ./... && go vet -tags real ./test/real && go -C test/zitadel vet .
+	@go vet ./... && go vet -tags real ./test/real ./test/docs && go -C test/zitadel vet .
 	@.cache/bin/staticcheck -tags real ./...
 	@echo ok
 

@@ -1,0 +1,332 @@
+//go:build real
+
+package docs
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"anteroom/demo"
+	"anteroom/test/person"
+)
+
+// project is what docker compose makes of a file.
+type project struct {
+	Services map[string]service
+	Volumes  map[string]any
+	Secrets  map[string]struct{ File string }
+}
+
+type service struct {
+	Image       string
+	Command     []string
+	Environment map[string]string
+	User        string
+	ReadOnly    bool     `json:"read_only"`
+	CapDrop     []string `json:"cap_drop"`
+	SecurityOpt []string `json:"security_opt"`
+	Restart     string
+	Healthcheck *struct{ Test []string }
+	Logging     struct{ Options map[string]string }
+	Ports       []struct {
+		HostIP string `json:"host_ip"`
+		Target int
+	}
+	Deploy struct {
+		Resources struct {
+			Limits struct {
+				CPUs   float64
+				Memory string
+				Pids   int
+			}
+		}
+	}
+	DependsOn map[string]struct{ Condition string } `json:"depends_on"`
+}
+
+// compose runs docker compose config, which needs no daemon.
+func compose(t *testing.T, file string, environ ...string) (string, error) {
+	t.Helper()
+	program, err := filepath.Abs(filepath.Join(root, ".cache/bin/compose"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command(program, "-f", filepath.Join(root, "deploy", file), "--env-file", "/dev/null", "config", "--format", "json")
+	c.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}, environ...)
+	var stderr strings.Builder
+	c.Stderr = &stderr
+	out, err := c.Output()
+	if err != nil {
+		return stderr.String(), err
+	}
+	return string(out), nil
+}
+
+func loadProject(t *testing.T, file string, environ ...string) *project {
+	t.Helper()
+	out, err := compose(t, file, environ...)
+	if err != nil {
+		t.Fatalf("docker compose config of %s: %v:\n%s", file, err, out)
+	}
+	p := new(project)
+	if err := json.Unmarshal([]byte(out), p); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// filledIn is .env.example with what it leaves empty.
+func filledIn(t *testing.T) (environ []string) {
+	t.Helper()
+	for line := range strings.Lines(read(t, "deploy/.env.example")) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			if strings.HasSuffix(line, "=") {
+				line += "something"
+			}
+			environ = append(environ, line)
+		}
+	}
+	return environ
+}
+
+func TestFirstRunIsCleanShell(t *testing.T) {
+	if out, err := exec.Command("shellcheck", "--shell=sh", "--severity=style", filepath.Join(root, "deploy/first-run/first-run.sh")).CombinedOutput(); err != nil {
+		t.Errorf("shellcheck: %v:\n%s", err, out)
+	}
+}
+
+// TestCompose: the stack as docker compose sees it.
+func TestCompose(t *testing.T) {
+	p := loadProject(t, "compose.yaml")
+	if got, want := slices.Sorted(maps.Keys(p.Services)), []string{"anteroom", "application", "first-run", "nextcloud", "nextcloud-db", "redis"}; !slices.Equal(got, want) {
+		t.Errorf("services = %v, want %v", got, want)
+	}
+	for name, s := range p.Services {
+		for _, port := range s.Ports {
+			if port.HostIP != "127.0.0.1" {
+				t.Errorf("%s publishes %d at %q, want 127.0.0.1 alone", name, port.Target, port.HostIP)
+			}
+		}
+	}
+	if c := p.Services["anteroom"].DependsOn["first-run"].Condition; c != "service_completed_successfully" {
+		t.Errorf("anteroom starts when first-run is %q, want when it is done", c)
+	}
+	nextcloud, first := p.Services["nextcloud"], p.Services["first-run"]
+	if nextcloud.Image != first.Image {
+		t.Errorf("first-run has %s, Nextcloud %s, want the same", first.Image, nextcloud.Image)
+	}
+	for k, v := range nextcloud.Environment {
+		if first.Environment[k] != v {
+			t.Errorf("first-run has %s=%q, Nextcloud %q", k, first.Environment[k], v)
+		}
+	}
+}
+
+func TestComposeProduction(t *testing.T) {
+	if out, err := compose(t, "compose.production.yaml"); err == nil || !strings.Contains(out, "NEXTCLOUD_BASE_URL") || !strings.Contains(out, "set it in .env") {
+		t.Errorf("docker compose config without .env = %v:\n%s\nwant what to set", err, out)
+	}
+	p := loadProject(t, "compose.production.yaml", filledIn(t)...)
+	for name, s := range p.Services {
+		limits := s.Deploy.Resources.Limits
+		for what, ok := range map[string]bool{
+			"a read-only root":    s.ReadOnly,
+			"no capabilities":     slices.Equal(s.CapDrop, []string{"ALL"}),
+			"no-new-privileges":   slices.Contains(s.SecurityOpt, "no-new-privileges:true"),
+			"a user other than 0": s.User != "" && !strings.HasPrefix(s.User, "0"),
+			"a restart":           s.Restart == "unless-stopped",
+			"a healthcheck":       s.Healthcheck != nil && len(s.Healthcheck.Test) > 1,
+			"limits of resources": limits.CPUs > 0 && limits.Memory != "" && limits.Pids > 0,
+			"a limit of its log":  s.Logging.Options["max-size"] != "",
+			"no port of the public": !slices.ContainsFunc(s.Ports, func(p struct {
+				HostIP string `json:"host_ip"`
+				Target int
+			}) bool {
+				return p.HostIP != "127.0.0.1"
+			}),
+		} {
+			if !ok {
+				t.Errorf("%s has not %s", name, what)
+			}
+		}
+	}
+
+	// The secrets that the quick start has people make are those that are used.
+	dir := t.TempDir()
+	for _, b := range blocks("docs/quickstart.md", read(t, "docs/quickstart.md")) {
+		if b.before == "<!-- tested: run -->" {
+			c := exec.Command("bash", "-eu", "-c", b.text)
+			c.Dir, c.Env = dir, []string{"PATH=" + filepath.Dir(anteroom(t)) + ":" + os.Getenv("PATH")}
+			if out, err := c.CombinedOutput(); err != nil {
+				t.Fatalf("%s: %v:\n%s", b, err, out)
+			}
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "secrets/client_secret"), []byte("something"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	environ := environOf(p.Services["anteroom"], func(v string) string {
+		for name, s := range p.Secrets {
+			if v == "/run/secrets/"+name {
+				return filepath.Join(dir, "secrets", filepath.Base(s.File))
+			}
+		}
+		return strings.Replace(v, "/var/log/anteroom", filepath.Join(dir, "audit"), 1)
+	})
+	if out, err := output(t, dir, environ, "check"); err != nil {
+		t.Errorf("anteroom check: %v:\n%s", err, out)
+	}
+	// Redis gets the password that Anteroom has.
+	conf, err := os.ReadFile(filepath.Join(dir, "secrets", filepath.Base(p.Secrets["redis_conf"].File)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	password, err := os.ReadFile(filepath.Join(dir, "secrets", filepath.Base(p.Secrets["redis_password"].File)))
+	if err != nil || string(conf) != "requirepass "+string(password)+"\n" {
+		t.Errorf("redis.conf = %q, %v, want requirepass and the password", conf, err)
+	}
+}
+
+// environOf is a service's environment with some values exchanged.
+func environOf(s service, value func(string) string) (environ []string) {
+	for k, v := range s.Environment {
+		environ = append(environ, k+"="+value(v))
+	}
+	return environ
+}
+
+// TestHealthcheckIsTheImages: the files call the program where the image has it.
+func TestHealthcheckIsTheImages(t *testing.T) {
+	m := regexp.MustCompile(`(?m)^ENTRYPOINT \["([^"]+)"`).FindStringSubmatch(read(t, "Dockerfile"))
+	if m == nil {
+		t.Fatal("the Dockerfile has no entry point")
+	}
+	for file, p := range map[string]*project{"compose.yaml": loadProject(t, "compose.yaml"), "compose.production.yaml": loadProject(t, "compose.production.yaml", filledIn(t)...)} {
+		if got, want := p.Services["anteroom"].Healthcheck.Test, []string{"CMD", m[1], "healthcheck"}; !slices.Equal(got, want) {
+			t.Errorf("%s asks %v, want %v", file, got, want)
+		}
+	}
+}
+
+// process is a program that runs until the test is over.
+func process(t *testing.T, environ []string, program string, args ...string) {
+	t.Helper()
+	c := exec.Command(program, args...)
+	c.Env = append([]string{"PATH=" + os.Getenv("PATH")}, environ...)
+	c.Dir = t.TempDir()
+	var said strings.Builder
+	c.Stdout, c.Stderr = &said, &said
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		c.Process.Signal(syscall.SIGTERM)
+		c.Wait()
+		if t.Failed() {
+			t.Logf("%s %v said:\n%s", filepath.Base(program), args, said.String())
+		}
+	})
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// TestStack runs what compose.yaml runs, without containers: first-run and what
+// it hands over, the application with its command, Redis, and Anteroom with its
+// environment, in front of a pretend Nextcloud. Only addresses differ. Somebody
+// signs in by the names that a browser would use.
+func TestStack(t *testing.T) {
+	p := loadProject(t, "compose.yaml")
+	f := newFirstRun(t, freshOcc())
+	f.mustRun()
+	o := loadOcc(t, f.state)
+	made := o.Clients[0]
+
+	cloud := demo.NewNextcloud(demo.Options{OIDC: demo.OIDC20, BaseURL: "http://localhost:8080",
+		Clients: []demo.Client{{ID: made.ID, Secret: made.Secret, Name: made.Name, RedirectURIs: made.URIs, LogoutURIs: o.LogoutURIs}},
+		Users:   append(demo.DefaultUsers(), demo.User{UID: "voiceassist_service", Password: o.Users["voiceassist_service"].AppPassword})})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: cloud}
+	go server.Serve(l)
+	t.Cleanup(func() { server.Close() })
+
+	redis, application, site, admin := freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)
+	host, port, _ := net.SplitHostPort(redis)
+	process(t, nil, "redis-server", "--bind", host, "--port", port, "--save", "")
+	process(t, nil, anteroom(t), replaced(p.Services["application"].Command, ":8001", application, "http://anteroom:8000", "http://"+site)...)
+	elsewhere := strings.NewReplacer("/handover", f.handover, "nextcloud:80", l.Addr().String(), "redis:6379", redis, "application:8001", application)
+	environ := append(environOf(p.Services["anteroom"], func(v string) string {
+		if v == "http://localhost:8080" {
+			return v
+		}
+		return elsewhere.Replace(v)
+	}), "ANTEROOM_SERVER_LISTEN="+site, "ANTEROOM_SERVER_ADMIN_LISTEN="+admin)
+	if out, err := output(t, t.TempDir(), environ, "check"); err != nil {
+		t.Fatalf("anteroom check: %v:\n%s", err, out)
+	}
+	process(t, environ, anteroom(t))
+	healthy(t, environ)
+
+	somebody := person.New(map[string]string{"user": "testdoc", "password": "testdoc123"})
+	names := map[string]string{"localhost:8000": site, "localhost:8080": l.Addr().String()}
+	somebody.Client.Transport = &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, names[address])
+	}}
+	page, err := somebody.SignIn("http://localhost:8000/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"testdoc", "Test Doctor", "Verified."} {
+		if !strings.Contains(page.Body, want) {
+			t.Errorf("the application does not show %q:\n%s", want, page.Body)
+		}
+	}
+	out, err := output(t, t.TempDir(), environ, "doctor")
+	if err != nil || strings.Contains(out, "FAILED") {
+		t.Errorf("doctor: %v:\n%s", err, out)
+	}
+}
+
+func replaced(words []string, oldnew ...string) (all []string) {
+	r := strings.NewReplacer(oldnew...)
+	for _, w := range words {
+		all = append(all, r.Replace(w))
+	}
+	return all
+}
+
+// healthy waits until the healthcheck of the files is content.
+func healthy(t *testing.T, environ []string) {
+	t.Helper()
+	var out string
+	err := fmt.Errorf("not asked")
+	for end := time.Now().Add(30 * time.Second); err != nil && time.Now().Before(end); {
+		out, err = output(t, t.TempDir(), environ, "healthcheck")
+	}
+	if err != nil {
+		t.Fatalf("healthcheck: %v:\n%s", err, out)
+	}
+}
