@@ -203,9 +203,32 @@ func (f *flagsOf) help(args ...string) string {
 	return text
 }
 
-// calls finds the program's calls: anteroom, ./anteroom, /anteroom, with words
-// after it, up to where a shell would end the command.
-var calls = regexp.MustCompile(`(?m)(?:^|[\s(|&;` + "`" + `])(?:\./|/)?anteroom((?:[ \t]+[^\s|&;)` + "`" + `#'"]+)+)`)
+// callsIn are the words after anteroom, of each call in a text: where a shell
+// would look for a command, or by its path, up to where a shell would end it.
+func callsIn(text string) (all [][]string) {
+	begin := regexp.MustCompile(`^(&&|\|\||[|;(]|sudo|exec|.*=.*|.*[|;(])$`)
+	for line := range strings.Lines(strings.ReplaceAll(text, "\\\n", " ")) {
+		words := strings.Fields(line)
+		for i, w := range words {
+			bare := strings.TrimLeft(w, "$(`")
+			byName := bare == "anteroom" && (i == 0 || begin.MatchString(words[i-1]) || bare != w)
+			if !byName && bare != "./anteroom" && bare != "/anteroom" {
+				continue
+			}
+			var rest []string
+			for _, w := range words[i+1:] {
+				if strings.ContainsAny(w, "|&;<>#`\"'") {
+					break
+				}
+				rest = append(rest, strings.TrimRight(w, ")"))
+			}
+			if len(rest) > 0 {
+				all = append(all, rest)
+			}
+		}
+	}
+	return all
+}
 
 // TestProgramsCommandsExist: every call in a block or between backticks names a
 // command and flags that there are.
@@ -226,9 +249,9 @@ func TestProgramsCommandsExist(t *testing.T) {
 			}
 		}
 		for _, place := range places {
-			for _, m := range calls.FindAllStringSubmatch(strings.ReplaceAll(place, "\\\n", " "), -1) {
-				if n++; !f.exists(usage, strings.Fields(m[1])) {
-					t.Errorf("%s: anteroom%s is no command, or has not these flags", page, m[1])
+			for _, words := range callsIn(place) {
+				if n++; !f.exists(usage, words) {
+					t.Errorf("%s: anteroom %s is no command, or has not these flags", page, strings.Join(words, " "))
 				}
 			}
 		}
@@ -242,7 +265,7 @@ func TestProgramsCommandsExist(t *testing.T) {
 func (f *flagsOf) exists(usage string, words []string) bool {
 	name := words[0]
 	if strings.HasPrefix(name, "-") {
-		return name == "--config" || name == "--help" || strings.HasPrefix(name, "--config=")
+		return name == "--config" || name == "--help" || name == "--version" || strings.HasPrefix(name, "--config=")
 	}
 	if !regexp.MustCompile(`^[a-z]+$`).MatchString(name) {
 		return true // a path or a host, not a call
