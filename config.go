@@ -17,6 +17,7 @@ import (
 	"anteroom/proxy"
 	"anteroom/proxy/audit"
 	"anteroom/proxy/authn"
+	"anteroom/proxy/trace"
 	"anteroom/proxy/upstream"
 	"anteroom/proxy/watch"
 	"anteroom/session"
@@ -50,6 +51,12 @@ type Config struct {
 type TelemetryConfig struct {
 	LogLevel  string `yaml:"log_level" default:"info" oneof:"debug,info,warn,error" doc:"the least important line that is written"`
 	LogFormat string `yaml:"log_format" default:"json" oneof:"json,text" doc:"json, or text for reading by eye"`
+
+	OTLPEndpoint string         `yaml:"otlp_endpoint" doc:"base URL of a collector that takes OpenTelemetry traces (OTLP over HTTP), such as https://collector:4318; empty: nothing is traced"`
+	OTLPHeaders  session.Secret `yaml:"otlp_headers" doc:"headers of the requests to it, name=value,name=value; a comma in a value is %2C"`
+	OTLPCAFile   string         `yaml:"otlp_ca_file" doc:"PEM of the authorities that may vouch for it; empty: those of the system"`
+	TraceRatio   trace.Ratio    `yaml:"trace_ratio" default:"1" doc:"share of traces that are recorded, from 0 to 1, of those that begin here; what a trusted proxy began is recorded if it says so"`
+	ServiceName  string         `yaml:"service_name" default:"anteroom" doc:"what traces call this deployment (service.name)"`
 }
 
 // Fault is one thing that is wrong with the configuration. It never holds a

@@ -10,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"anteroom/proxy/authz"
+	"anteroom/proxy/trace"
 	"anteroom/proxy/watch"
 	"anteroom/session"
 )
@@ -35,6 +36,8 @@ func toNode(v reflect.Value) *yaml.Node {
 		return scalar(x.String())
 	case time.Duration:
 		return scalar(brief(x))
+	case trace.Ratio:
+		return scalar(x.String())
 	case watch.Limit:
 		return scalar(x.String())
 	case authz.Allow:

@@ -36,6 +36,7 @@ func (l *loader) checkRules() {
 	l.checkAudit()
 	l.checkPlaintext()
 	l.checkWatch()
+	l.checkTelemetry()
 }
 
 // checkSite finds out the site's origin: public_url's, or redirect_uri's. It

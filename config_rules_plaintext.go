@@ -18,6 +18,7 @@ var plaintextWords = []struct{ word, means string }{
 	{"application", "the upstreams, and identity.provision"},
 	{"redis", "sessions in Redis"},
 	{"audit", "audit lines"},
+	{"telemetry", "traces"},
 }
 
 // checkPlaintext wants TLS for whatever leaves this machine.
@@ -51,6 +52,7 @@ func (l *loader) checkPlaintext() {
 	if c.Session.Store == "redis" {
 		l.plain("redis", "session.redis.url", c.Session.Redis.URL.Reveal())
 	}
+	l.plain("telemetry", "telemetry.otlp_endpoint", c.Telemetry.OTLPEndpoint)
 	l.plain("audit", "audit.output", c.Audit.Output)
 	for i, place := range c.Audit.Copies {
 		l.plain("audit", entry("audit.copies", i), place)

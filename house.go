@@ -16,6 +16,7 @@ import (
 	"anteroom/proxy"
 	"anteroom/proxy/audit"
 	"anteroom/proxy/pages"
+	"anteroom/proxy/trace"
 	"anteroom/proxy/upstream"
 	"anteroom/proxy/watch"
 	"anteroom/session"
@@ -38,6 +39,7 @@ type house struct {
 	provision *upstream.Provisioner // nil: the application is told of nobody
 	mirror    *session.Sealer       // nil: keys are this process's own, and no doctor has them
 	server    *proxy.Server
+	trace     *trace.Tracer // nil: nothing is traced
 
 	secrets      *follower
 	clientSecret *followed      // nil: in no file
@@ -55,6 +57,9 @@ func build(cfg *Config, log *slog.Logger, sys system) (*house, error) {
 	public, err := url.Parse(cfg.Server.PublicURL)
 	if err != nil {
 		return nil, fmt.Errorf("server.public_url: %w", err)
+	}
+	if err := h.openTrace(); err != nil {
+		return nil, err
 	}
 	cookies := session.NewCookies(cfg.Session.Cookie, public.Scheme == "https")
 	codec, err := session.NewCodec(cfg.Session.Keys)
@@ -78,6 +83,7 @@ func build(cfg *Config, log *slog.Logger, sys system) (*house, error) {
 		return nil, err
 	}
 	h.provision = upstream.NewProvisioner(cfg.Identity, cfg.Server.PublicURL, h.keys, time.Now, log, h.registry)
+	h.provision.Traced(func(next http.RoundTripper) http.RoundTripper { return h.trace.Transport(next, "provision") })
 	h.sessions = session.New(cfg.Session, session.Options{
 		Store: store, Cookies: cookies, Codec: codec, Renewer: h.provision.Renewing(h.signIn), Log: log, Registry: h.registry, Ended: h.ended, GiveBack: h.giveBack,
 	})
@@ -117,7 +123,7 @@ func (h *house) openStore(cookies *session.Cookies, codec *session.Codec) (sessi
 		h.log.Warn("session.store is cookie: ending a session is known to this process alone, and until it restarts; use one replica")
 		return session.NewBrowser(cookies, codec, nil), nil
 	case "redis":
-		r, err := session.OpenRedis(cfg.Redis, session.RedisOptions{Log: h.log, Registry: h.registry})
+		r, err := session.OpenRedis(cfg.Redis, session.RedisOptions{Log: h.log, Registry: h.registry, Trace: h.tracedRedis()})
 		if err != nil {
 			return nil, fmt.Errorf("session.redis: %w", err)
 		}
@@ -156,6 +162,9 @@ func (h *house) buildSignIn(public *url.URL, cookies *session.Cookies, codec *se
 	}
 	h.nextcloud = client
 	o := signin.Options{LookForSecret: h.lookForClientSecret, Nextcloud: nextcloud, Public: public, Client: client, Codec: codec, Cookies: cookies, Log: h.log, Registry: h.registry}
+	if h.trace != nil {
+		o.Trace = h.trace
+	}
 	if d := cookies.Domain(); d != "" {
 		o.ReturnHosts = []string{d, "." + d}
 	}
@@ -175,7 +184,7 @@ func (h *house) buildServer(cookies *session.Cookies) error {
 		Clients: h.cfg.Clients, People: h.signIn, Tokens: h.signIn,
 		Sessions: h.sessions, Cookies: cookies, SignIn: h.signIn,
 		Keys: h.keys, Asserter: upstream.NewAsserter(h.cfg.Identity, h.cfg.Server.PublicURL, h.keys, time.Now),
-		Audit: h.audit, Pages: p, Provisioner: h.provision, Mirror: h.mirror, NextcloudURL: h.cfg.Nextcloud.URL, Version: v, Log: h.log, Registry: h.registry,
+		Audit: h.audit, Trace: h.trace, Pages: p, Provisioner: h.provision, Mirror: h.mirror, NextcloudURL: h.cfg.Nextcloud.URL, Version: v, Log: h.log, Registry: h.registry,
 	})
 	return err
 }

@@ -28,7 +28,7 @@ func (h *house) openConnections(store session.Store, codec *session.Codec, site 
 		store = &session.Memory{}
 	}
 	h.granted = integrations.NewConnections(integrations.ConnectionsOptions{
-		Flow:  integrations.NewLoginFlow(base, h.nextcloud, site),
+		Flow:  integrations.NewLoginFlow(base, h.tracedNextcloud(), site),
 		Vault: session.NewVault(store, codec, "connections"),
 		Grace: h.cfg.Session.Grace, Dead: h.disconnected, Log: h.log,
 	})

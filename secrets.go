@@ -171,6 +171,9 @@ func (h *house) followSecrets(codec *session.Codec) {
 		h.watch.RenewToken(session.Secret(text))
 		return nil
 	})
+	if h.trace != nil {
+		h.secrets.follow(h.cfg, "telemetry.otlp_headers", func(_ context.Context, text string) error { return h.trace.RenewHeaders(session.Secret(text)) })
+	}
 	if h.redis != nil {
 		h.secrets.follow(h.cfg, "session.redis.password", func(ctx context.Context, text string) error {
 			return h.redis.RenewPassword(ctx, session.Secret(text))

@@ -115,6 +115,9 @@ func (h *house) run(ctx context.Context, site, admin, asked net.Listener) error 
 	}
 	work.Go(func() { h.reopening(background) })
 	work.Go(func() { h.watch.Run(background) })
+	if h.trace != nil {
+		work.Go(func() { h.trace.Run(background) })
+	}
 	failed := make(chan error, 3)
 	work.Go(func() { failed <- h.server.Serve(site) })
 	work.Go(func() { failed <- notClosed(adminServer.Serve(proxy.AdminListener(admin))) })

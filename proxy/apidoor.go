@@ -19,13 +19,22 @@ func (s *Server) openAPI() error {
 			d.Mount = mount
 		}
 	}
-	content, err := dav.New(cfg, dav.Options{Client: s.o.Nextcloud, Public: originOf(s.public), Ours: s.oursIn, Access: s.access, Log: s.o.Log})
+	content, err := dav.New(cfg, dav.Options{Client: s.o.Nextcloud, Public: originOf(s.public), Ours: s.oursIn, Access: s.access, Traced: s.tracedDAV, Log: s.o.Log})
 	if err != nil {
 		return err
 	}
-	s.api, err = api.New(api.Options{Config: s.o.Integrations, Client: s.o.Nextcloud, Access: s.access, Content: content.Content,
+	s.api, err = api.New(api.Options{Config: s.o.Integrations, Client: s.tracedNextcloud(), Access: s.access, Content: content.Content,
 		Version: s.o.Version, Log: s.o.Log, Registry: s.o.Registry, Now: s.o.Now})
 	return err
+}
+
+// tracedNextcloud is the client for Nextcloud, with what it does told of.
+func (s *Server) tracedNextcloud() *http.Client {
+	c := *s.o.Nextcloud
+	if c.Transport != nil {
+		c.Transport = s.o.Trace.Transport(c.Transport, "nextcloud")
+	}
+	return &c
 }
 
 // layAPI makes a door of the API. Who may do what is said per operation.

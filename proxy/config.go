@@ -14,7 +14,7 @@ type Config struct {
 	AllowedOrigins []string      `yaml:"allowed_origins" doc:"other origins whose pages may open WebSockets here and read our 401 across origins"`
 	TLS            TLSConfig     `yaml:"tls"`
 	HSTS           int           `yaml:"hsts" default:"31536000" doc:"for how many seconds browsers are told to come by https alone (Strict-Transport-Security, RFC 6797), where the site is https; 0: they are not told"`
-	AllowPlaintext []string      `yaml:"allow_plaintext" doc:"what may go to another machine unencrypted, each by its name: public (the site), nextcloud, application, redis, audit; empty: nothing"`
+	AllowPlaintext []string      `yaml:"allow_plaintext" doc:"what may go to another machine unencrypted, each by its name: public (the site), nextcloud, application, redis, audit, telemetry; empty: nothing"`
 	H2C            bool          `yaml:"h2c" doc:"also speak HTTP/2 without TLS, with prior knowledge only"`
 	TrustedProxies []string      `yaml:"trusted_proxies" doc:"CIDRs of front proxies whose X-Forwarded-* are believed; none by default"`
 	AdminListen    string        `yaml:"admin_listen" default:"127.0.0.1:9090" doc:"address of the admin listener: /healthz, /readyz, /metrics"`

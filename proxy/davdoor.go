@@ -29,8 +29,13 @@ func (s *Server) openDAV() (err error) {
 	s.programs = authn.Chain{said, s.callers}
 	s.access = &integrations.Access{Granted: s.granted(), Refused: said.Forget, Public: originOf(s.public), Log: s.o.Log}
 	s.dav, err = dav.New(s.o.Integrations, dav.Options{Client: s.o.Nextcloud, Public: originOf(s.public), Ours: s.oursIn,
-		Access: s.access, Log: s.o.Log, Registry: s.o.Registry})
+		Access: s.access, Traced: s.tracedDAV, Log: s.o.Log, Registry: s.o.Registry})
 	return err
+}
+
+// tracedDAV tells of the requests to a DAV server.
+func (s *Server) tracedDAV(next http.RoundTripper) http.RoundTripper {
+	return s.o.Trace.Transport(next, "dav")
 }
 
 // layDAV makes a door of each DAV service, and of the addresses at which

@@ -79,6 +79,7 @@ func (s *Server) check(x *exchange, m *auth.CheckRequest) error {
 	asker := askerOf(x.r.Context())
 	if x.origin.client = asker.String(); !s.origins.trustsAddr(asker) {
 		x.identify()
+		s.traced(x)
 		return &refusal{status: http.StatusForbidden, reason: reasonUntrusted, cause: fmt.Errorf("%s is not within server.trusted_proxies", asker)}
 	}
 	q, err := forwardauth.ReadCheck(m, s.o.Config.MaxHeaderBytes)
@@ -89,6 +90,7 @@ func (s *Server) check(x *exchange, m *auth.CheckRequest) error {
 		err = errors.Join(err, lost)
 	}
 	x.identify()
+	s.traced(x)
 	if err != nil {
 		return &refusal{status: http.StatusBadRequest, reason: reasonForwarded, cause: err}
 	}

@@ -39,6 +39,7 @@ func (s *Server) serve(x *exchange) error {
 func (s *Server) arrive(x *exchange) (err error) {
 	x.origin, err = s.origins.of(x.r)
 	x.identify()
+	s.traced(x)
 	if tooMuch := s.limits.bearable(x.Header(), x.r); tooMuch != nil {
 		return tooMuch
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"anteroom/proxy/forwardauth"
+	"anteroom/proxy/trace"
 	"anteroom/proxy/upstream"
 	"anteroom/session"
 )
@@ -44,6 +45,8 @@ type exchange struct {
 	recorded            bool          // the audit log has its refusal
 	hsts                []string      // for browsers to come by https alone; nil: they are not told
 	over                *session.Over // that the request came with, and that is no more; nil for none
+	span                *trace.Span   // nil: nothing is traced
+	reason              string        // it was refused for; "" for none
 }
 
 func (x *exchange) WriteHeader(status int) {
@@ -136,10 +139,11 @@ func (s *Server) note(x *exchange) {
 	took := s.o.Now().Sub(x.start)
 	s.metrics.count(x.door, x.status, took)
 	s.ended(x)
+	s.endSpan(x)
 	if !s.o.Log.Enabled(x.r.Context(), slog.LevelInfo) {
 		return
 	}
-	var room [13]slog.Attr
+	var room [14]slog.Attr
 	attrs := append(room[:0],
 		slog.String("request_id", x.hop.RequestID),
 		slog.String("client", x.origin.client),
@@ -158,6 +162,9 @@ func (s *Server) note(x *exchange) {
 	}
 	if x.err != nil {
 		attrs = append(attrs, slog.String("error", x.err.Error()))
+	}
+	if id := x.hop.Traceparent; x.span != nil && id[3:35] != x.hop.RequestID {
+		attrs = append(attrs, slog.String("trace_id", id[3:35]))
 	}
 	s.o.Log.LogAttrs(x.r.Context(), slog.LevelInfo, "request", attrs...)
 }
@@ -184,10 +191,7 @@ func (s *Server) shownPath(x *exchange) string {
 	return strings.Join(parts[:segments+1], "/") + "/…"
 }
 
-var (
-	requestIDForm   = regexp.MustCompile(`^[A-Za-z0-9._-]{8,64}$`)
-	traceparentForm = regexp.MustCompile(`^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
-)
+var requestIDForm = regexp.MustCompile(`^[A-Za-z0-9._-]{8,64}$`)
 
 // identify names the request: an id for people and a W3C trace context
 // (https://www.w3.org/TR/trace-context/), the one part of the other. What a
@@ -204,9 +208,11 @@ func (x *exchange) identify() {
 	hex.Encode(out[36:], b[16:])
 	copy(out[52:], "-01")
 	if x.origin.trusted {
-		if tp := x.r.Header.Get("Traceparent"); traceparentForm.MatchString(tp) {
+		tp := x.r.Header.Get("Traceparent")
+		if _, ok := trace.Parse(tp); ok {
 			copy(out[:36], tp[:36]) // the trace goes on; the parent is this hop
 			copy(out[52:], tp[52:])
+			x.hop.Tracestate = trace.State(x.r.Header["Tracestate"])
 		}
 	}
 	x.hop.Traceparent = string(out[:])

@@ -29,6 +29,7 @@ import (
 	"anteroom/proxy/authz"
 	"anteroom/proxy/dav"
 	"anteroom/proxy/pages"
+	"anteroom/proxy/trace"
 	"anteroom/proxy/upstream"
 	"anteroom/session"
 	"anteroom/session/signin"
@@ -48,6 +49,7 @@ type Options struct {
 	Audit       *audit.Log
 	Provisioner *upstream.Provisioner // nil: the application is told of nobody before they come
 	Pages       *pages.Pages
+	Trace       *trace.Tracer // nil: nothing is traced
 
 	Integrations integrations.Config       // those with a mount are served
 	Nextcloud    *http.Client              // what they are reached with; nil: they are not

@@ -92,6 +92,7 @@ func (s *Server) refuse(x *exchange, err error) {
 	}
 	x.hurryBody()
 	s.metrics.refused.WithLabelValues(no.reason).Inc()
+	x.reason = no.reason
 	if s.record(x, no) != nil {
 		no = &refusal{status: http.StatusServiceUnavailable, reason: reasonAudit, style: no.style, cause: err}
 	}

@@ -121,6 +121,7 @@ func (s *Server) layApps() error {
 				MethodOverrideStripped: s.policy.ByMethod(),
 				DialTimeout:            s.o.Config.DialTimeout,
 				Log:                    s.o.Log,
+				Traced:                 func(next http.RoundTripper) http.RoundTripper { return s.o.Trace.Transport(next, "application") },
 			})
 			if err != nil {
 				return fmt.Errorf("routes[%d]: %w", i, err)

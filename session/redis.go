@@ -33,6 +33,9 @@ type RedisOptions struct {
 	Log      *slog.Logger          // nil: slog's own
 	Registry prometheus.Registerer // nil: nothing is counted
 	Now      func() time.Time      // nil: time.Now; for Watcher.Alive
+	// Trace begins to tell of a round trip, and is nil where nobody is told; so
+	// is what it returns, which is called with "ok" or a word for what went wrong.
+	Trace func(ctx context.Context, command string) (end func(result string))
 }
 
 // Redis is a Shared store in Redis: one server, one watched by Sentinels, or a

@@ -61,7 +61,7 @@ func (r *Redis) connectTo(t redisTarget, cfg RedisConfig, secure *tls.Config, pa
 
 // link makes what stands before one server.
 func (r *Redis) link() *redisLink {
-	return &redisLink{all: &r.era, metrics: r.metrics, silent: r.silent}
+	return &redisLink{all: &r.era, metrics: r.metrics, silent: r.silent, trace: r.o.Trace}
 }
 
 // redisQuiet silences the client's logger, which is one for the whole process:

@@ -37,7 +37,8 @@ type redisLink struct {
 	all     *atomic.Uint64 // connections older than this are not used any more: of every server,
 	own     atomic.Uint64  // and of this one
 	metrics *redisMetrics
-	silent  func(error) // told when the server did not answer
+	silent  func(error)                                // told when the server did not answer
+	trace   func(context.Context, string) func(string) // see RedisOptions
 
 	mu      sync.Mutex
 	rests   time.Time // guarded by mu: until when; zero: it answers
@@ -66,7 +67,7 @@ func (l *redisLink) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		if redisHandshake(cmd) {
 			return next(ctx, cmd)
 		}
-		return l.pass(ctx, func() error { return next(ctx, cmd) })
+		return l.pass(ctx, cmd.Name(), func() error { return next(ctx, cmd) })
 	}
 }
 
@@ -76,7 +77,7 @@ func (l *redisLink) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pr
 		if len(cmds) == 0 || redisHandshake(cmds[0]) {
 			return next(ctx, cmds)
 		}
-		return l.pass(ctx, func() error { return next(ctx, cmds) })
+		return l.pass(ctx, "pipeline", func() error { return next(ctx, cmds) })
 	}
 }
 
@@ -88,18 +89,30 @@ func redisHandshake(cmd redis.Cmder) bool {
 }
 
 // pass makes one round trip, unless the server is to be left alone.
-func (l *redisLink) pass(ctx context.Context, trip func() error) error {
+func (l *redisLink) pass(ctx context.Context, command string, trip func() error) error {
 	if err := l.admit(ctx.Value(redisUrgent{}) != nil); err != nil {
 		l.metrics.commands.WithLabelValues("refused").Inc()
 		return err
 	}
+	end := l.traced(ctx, command)
 	start := time.Now()
 	err := trip()
 	word := redisWordOf(err)
 	l.settle(word, err)
 	l.metrics.seconds.Observe(time.Since(start).Seconds())
-	l.metrics.commands.WithLabelValues(redisResult(word, err)).Inc()
+	result := redisResult(word, err)
+	l.metrics.commands.WithLabelValues(result).Inc()
+	if end != nil {
+		end(result)
+	}
 	return err
+}
+
+func (l *redisLink) traced(ctx context.Context, command string) (end func(string)) {
+	if l.trace == nil {
+		return nil
+	}
+	return l.trace(ctx, command)
 }
 
 // admit is nil for whoever may ask: everybody while the server answers, one at

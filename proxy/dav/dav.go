@@ -32,7 +32,8 @@ type Options struct {
 	Public string       // our origin, for URLs that the server writes in full
 	// Ours reports whether a Host is one that is answered to here.
 	Ours     func(host string) bool
-	Access   *integrations.Access // nil: nobody has anything but the service account
+	Access   *integrations.Access                      // nil: nobody has anything but the service account
+	Traced   func(http.RoundTripper) http.RoundTripper // has requests told of; nil: nobody is told
 	Log      *slog.Logger
 	Registry prometheus.Registerer // nil: nothing is counted
 }
@@ -90,9 +91,13 @@ func New(cfg integrations.Config, o Options) (*Service, error) {
 	}
 	s.mounts = newTable(mounts)
 	s.wire = newTransport(o.Client)
+	var wire http.RoundTripper = s.wire
+	if o.Traced != nil {
+		wire = o.Traced(wire)
+	}
 	s.proxy = &httputil.ReverseProxy{
 		Rewrite:        s.rewrite,
-		Transport:      sending{s.wire},
+		Transport:      sending{wire},
 		BufferPool:     copyBuffers{},
 		ModifyResponse: s.answered,
 		ErrorHandler:   func(_ http.ResponseWriter, r *http.Request, err error) { callOf(r).err = err },

@@ -77,6 +77,13 @@ func NewProvisioner(cfg Config, issuer string, keys *Ring, now func() time.Time,
 	return p
 }
 
+// Traced has its requests told of. Call it before the first.
+func (p *Provisioner) Traced(wrap func(http.RoundTripper) http.RoundTripper) {
+	if p != nil {
+		p.client.Transport = wrap(p.client.Transport)
+	}
+}
+
 // Required reports whether a person may not come in without the application
 // having been told.
 func (p *Provisioner) Required() bool { return p.cfg.OnFailure != "continue" }

@@ -36,6 +36,9 @@ func (c *call) set(h http.Header) {
 	h["X-Forwarded-Host"] = v[3:4:4]
 	if c.hop.Traceparent != "" {
 		h["Traceparent"] = v[4:5:5]
+		if c.hop.Tracestate != "" {
+			h["Tracestate"] = []string{c.hop.Tracestate}
+		}
 	}
 }
 

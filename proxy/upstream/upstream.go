@@ -48,11 +48,12 @@ type Destination struct {
 
 // Options is what a Forwarder needs besides its configuration.
 type Options struct {
-	OwnCookie              func(name string) bool // which cookies are ours; nil for none. They stay here
-	MethodOverrideStripped bool                   // X-HTTP-Method-Override is for us to keep away
-	DialTimeout            time.Duration          // for connecting, and again for TLS; zero for none
-	HeaderTimeout          time.Duration          // from request sent to answer begun; zero for none
-	Log                    *slog.Logger           // told of answers that break off; nil for nobody
+	OwnCookie              func(name string) bool                    // which cookies are ours; nil for none. They stay here
+	MethodOverrideStripped bool                                      // X-HTTP-Method-Override is for us to keep away
+	DialTimeout            time.Duration                             // for connecting, and again for TLS; zero for none
+	HeaderTimeout          time.Duration                             // from request sent to answer begun; zero for none
+	Log                    *slog.Logger                              // told of answers that break off; nil for nobody
+	Traced                 func(http.RoundTripper) http.RoundTripper // has requests told of; nil: nobody is told
 }
 
 // Hop is what is known of a request's way here.
@@ -62,6 +63,7 @@ type Hop struct {
 	Proto, Host  string
 	RequestID    string
 	Traceparent  string // "" for none
+	Tracestate   string // goes with it; "" for none
 }
 
 // Forwarder sends requests to one destination. Safe for concurrent use.
@@ -89,9 +91,13 @@ func NewForwarder(cfg Config, d Destination, a *Asserter, o Options) (*Forwarder
 		return nil, err
 	}
 	f.wire.sign = newSignature(cfg, d.Sign, a)
+	var wire http.RoundTripper = f.wire
+	if o.Traced != nil {
+		wire = o.Traced(wire)
+	}
 	f.proxy = &httputil.ReverseProxy{
 		Rewrite:        f.rewrite,
-		Transport:      f.wire,
+		Transport:      wire,
 		BufferPool:     &bufferPool{},
 		ModifyResponse: f.answered,
 		ErrorHandler:   func(_ http.ResponseWriter, r *http.Request, err error) { callOf(r).err = err },

@@ -75,7 +75,8 @@ func (o *openID) givenToUs(ctx context.Context, token session.Secret) error {
 	if o.m.Introspection == "" {
 		return fmt.Errorf("the provider offers no introspection, so that whom the token was given to is unknown (signin.access_tokens: any would take it): %w", session.ErrGrantDead)
 	}
-	defer o.p.timed("introspection")()
+	ctx, done := o.p.timed(ctx, "introspection")
+	defer done()
 	form := url.Values{"token": {token.Reveal()}, "token_type_hint": {"access_token"}, "client_id": {o.p.cfg.ClientID}, "client_secret": {o.p.secret.inForce().Reveal()}}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, o.m.Introspection, strings.NewReader(form.Encode()))
 	if err != nil {

@@ -76,6 +76,20 @@ func withReturn(err error, to string) error {
 	return err
 }
 
+// Began is the traceparent of the request that began the sign-in which r, a
+// callback, is to finish; "" for none. Only the browser that began is told.
+func (p *RelyingParty) Began(r *http.Request) string {
+	var f flow
+	state := r.URL.Query().Get("state")
+	if state == "" || len(state) > stateLimit || p.state.Open(state, &f) != nil || p.o.Now().Sub(f.Began) > flowTime {
+		return ""
+	}
+	if b := p.readBrowser(r); b.ID == "" || !f.boundTo(b.ID) {
+		return ""
+	}
+	return f.Trace
+}
+
 // judge checks everything about a callback that can be checked without asking
 // the provider, and returns the code to redeem.
 func (p *RelyingParty) judge(r *http.Request, prov provider) (f flow, b browserRecord, code string, err error) {

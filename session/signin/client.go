@@ -88,10 +88,18 @@ func (p *RelyingParty) tokenError(err error) (code string, _ error) {
 	return code, fmt.Errorf("%w: token endpoint: status %d, error %q", errAnswer, status, said)
 }
 
-// timed counts how long a call to the provider took.
-func (p *RelyingParty) timed(call string) func() {
+// timed counts how long a call to the provider took. The call is made with the
+// context that it returns, by whose name it is traced.
+func (p *RelyingParty) timed(ctx context.Context, call string) (context.Context, func()) {
 	start := p.o.Now()
-	return func() { p.metrics.seconds.WithLabelValues(call).Observe(p.o.Now().Sub(start).Seconds()) }
+	return p.leg(ctx, call), func() { p.metrics.seconds.WithLabelValues(call).Observe(p.o.Now().Sub(start).Seconds()) }
+}
+
+func (p *RelyingParty) leg(ctx context.Context, call string) context.Context {
+	if p.o.Trace == nil {
+		return ctx
+	}
+	return p.o.Trace.Leg(ctx, "provider "+call)
 }
 
 // withClient makes x/oauth2 and go-oidc use our client.

@@ -133,7 +133,8 @@ func (p *RelyingParty) findMetadata(ctx context.Context) (*metadata, error) {
 }
 
 func (p *RelyingParty) fetchMetadata(ctx context.Context, place string) (*metadata, error) {
-	defer p.timed("discovery")()
+	ctx, done := p.timed(ctx, "discovery")
+	defer done()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, place, nil)
 	if err != nil {
 		return nil, fmt.Errorf("discovery: %w", err)
@@ -186,7 +187,8 @@ func (p *RelyingParty) judgeMetadata(m *metadata) error {
 
 // statusOK asks whether an installed Nextcloud is there and at work.
 func (p *RelyingParty) statusOK(ctx context.Context) error {
-	defer p.timed("status")()
+	ctx, done := p.timed(ctx, "status")
+	defer done()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, p.o.Nextcloud.JoinPath("status.php").String(), nil)
 	if err != nil {
 		return fmt.Errorf("status.php: %w", err)

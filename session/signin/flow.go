@@ -34,6 +34,7 @@ type flow struct {
 	ReturnTo string    `json:"r"`
 	Browser  []byte    `json:"b"` // hash of the browser's id
 	Began    time.Time `json:"t"`
+	Trace    string    `json:"w,omitempty"` // W3C traceparent of the request that began it; "" for none
 
 	state string // the flow, sealed
 }

@@ -33,7 +33,9 @@ func keysError(err error) error {
 // verify checks an id_token: signature, issuer, audience and expiry by go-oidc;
 // azp (Core §3.1.3.7), iat and at_hash here.
 func (o *openID) verify(ctx context.Context, raw, access string) (*oidc.IDToken, map[string]any, error) {
+	over := o.fetching.during(o.p.leg(ctx, "keys"))
 	idt, err := o.verifier.Verify(o.p.withClient(ctx), raw)
+	over()
 	if err != nil {
 		return nil, nil, fmt.Errorf("id_token: %w", keysError(err))
 	}
@@ -75,7 +77,8 @@ func (o *openID) who(ctx context.Context, t session.Tokens, sub string, idClaims
 // userinfo fetches the claims (Core §5.3). ErrGrantDead means the provider no
 // longer honours the token; Nextcloud says so with 400.
 func (o *openID) userinfo(ctx context.Context, access session.Secret) (map[string]any, error) {
-	defer o.p.timed("userinfo")()
+	ctx, done := o.p.timed(ctx, "userinfo")
+	defer done()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, o.m.UserInfoURL, nil)
 	if err != nil {
 		return nil, fmt.Errorf("userinfo: %w", err)

@@ -49,8 +49,8 @@ func (b *builtIn) authURL(f flow, redirect string) string {
 func (b *builtIn) checkIssuer(string, bool) error { return nil } // it never sends one
 
 func (b *builtIn) exchange(ctx context.Context, code, redirect string, f flow) (session.Grant, error) {
-	done := b.p.timed("token")
-	tok, err := b.p.redeem(ctx, code, f, func(s session.Secret) *oauth2.Config { return b.config(redirect, s) })
+	calling, done := b.p.timed(ctx, "token")
+	tok, err := b.p.redeem(calling, code, f, func(s session.Secret) *oauth2.Config { return b.config(redirect, s) })
 	done()
 	if err != nil {
 		return session.Grant{}, b.p.exchangeError(err)
@@ -78,7 +78,8 @@ func (b *builtIn) who(ctx context.Context, access session.Secret) (session.Ident
 
 // ocsUser is who Nextcloud's OCS says that a credential is of.
 func (p *RelyingParty) ocsUser(ctx context.Context, c session.Credential) (session.Identity, error) {
-	defer p.timed("ocs_user")()
+	ctx, done := p.timed(ctx, "ocs_user")
+	defer done()
 	r, err := p.ocs(ctx, http.MethodGet, "ocs/v2.php/cloud/user", c)
 	if err != nil {
 		return session.Identity{}, err
@@ -157,7 +158,8 @@ func (b *builtIn) signOut(ctx context.Context, t session.Tokens, _ string) strin
 	if t.Access == "" {
 		return ""
 	}
-	defer b.p.timed("revoke")()
+	ctx, done := b.p.timed(ctx, "revoke")
+	defer done()
 	r, err := b.p.ocs(ctx, http.MethodDelete, "ocs/v2.php/core/apppassword", session.Credential{Secret: t.Access})
 	if err != nil {
 		return ""

@@ -29,6 +29,7 @@ type openID struct {
 	scopes   []string
 	algs     []jose.SignatureAlgorithm // that it may sign with
 	verifier *oidc.IDTokenVerifier
+	fetching *keysContext          // of verifier's keys
 	logouts  *oidc.IDTokenVerifier // the same, with keys that are fetched less readily
 }
 
@@ -46,16 +47,15 @@ func newOIDC(p *RelyingParty, m *metadata) (*openID, error) {
 	if len(algs) == 0 {
 		return nil, fmt.Errorf("discovery: the provider signs id_tokens with %v only; none of these can be verified by its public keys", advertised)
 	}
-	pc := oidc.ProviderConfig{IssuerURL: m.Issuer, AuthURL: m.AuthURL, TokenURL: m.TokenURL, UserInfoURL: m.UserInfoURL, JWKSURL: m.JWKSURL, Algorithms: algs}
-	prov := pc.NewProvider(p.withClient(context.Background()))
+	fetching := &keysContext{Context: p.withClient(context.Background())}
 	conf := &oidc.Config{
 		ClientID: p.cfg.ClientID, SupportedSigningAlgs: algs,
 		Now: func() time.Time { return p.o.Now().Add(-clockLeeway) }, // for exp; iat is judged by us
 	}
 	keys := newCalmKeys(p.client, m.JWKSURL, algs, p.o.Now)
 	return &openID{
-		p: p, m: m, scopes: p.scopes(m), algs: keys.algs,
-		verifier: prov.Verifier(conf), logouts: oidc.NewVerifier(m.Issuer, datedKeys{keys}, conf),
+		p: p, m: m, scopes: p.scopes(m), algs: keys.algs, fetching: fetching,
+		verifier: oidc.NewVerifier(m.Issuer, oidc.NewRemoteKeySet(fetching, m.JWKSURL), conf), logouts: oidc.NewVerifier(m.Issuer, datedKeys{keys}, conf),
 	}, nil
 }
 
@@ -102,8 +102,8 @@ func (o *openID) checkIssuer(iss string, present bool) error {
 }
 
 func (o *openID) exchange(ctx context.Context, code, redirect string, f flow) (session.Grant, error) {
-	done := o.p.timed("token")
-	tok, err := o.p.redeem(ctx, code, f, func(s session.Secret) *oauth2.Config { return o.config(redirect, s) })
+	calling, done := o.p.timed(ctx, "token")
+	tok, err := o.p.redeem(calling, code, f, func(s session.Secret) *oauth2.Config { return o.config(redirect, s) })
 	done()
 	if err != nil {
 		return session.Grant{}, o.p.exchangeError(err)

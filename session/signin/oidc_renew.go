@@ -115,7 +115,8 @@ func (o *openID) signOut(ctx context.Context, t session.Tokens, back string) str
 
 // revoke gives a token back (RFC 7009), as far as the provider listens.
 func (o *openID) revoke(ctx context.Context, token session.Secret, hint string) {
-	defer o.p.timed("revoke")()
+	ctx, done := o.p.timed(ctx, "revoke")
+	defer done()
 	form := url.Values{"token": {token.Reveal()}, "token_type_hint": {hint}, "client_id": {o.p.cfg.ClientID}}
 	if s := o.p.secret.inForce().Reveal(); s != "" {
 		form.Set("client_secret", s)

@@ -53,7 +53,8 @@ func refreshTransport(c *http.Client) http.RoundTripper {
 // refresh presents a refresh token, once. The error wraps session.ErrInDoubt
 // where the provider was reached and what it did with the token is not known.
 func (p *RelyingParty) refresh(ctx context.Context, conf func(session.Secret) *oauth2.Config, token session.Secret) (*oauth2.Token, error) {
-	defer p.timed("refresh")()
+	ctx, done := p.timed(ctx, "refresh")
+	defer done()
 	ctx, cancel := context.WithTimeout(ctx, refreshTime)
 	defer cancel()
 	call := new(presentation)

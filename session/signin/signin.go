@@ -34,6 +34,17 @@ type Options struct {
 	Now           func() time.Time // nil: time.Now
 	Log           *slog.Logger
 	Registry      prometheus.Registerer // nil: nothing is counted
+	Trace         Tracer                // nil: nobody is told
+}
+
+// Tracer tells somebody what a sign-in took.
+type Tracer interface {
+	// Leg names the next request that is made with ctx.
+	Leg(ctx context.Context, name string) context.Context
+	// Transport has the requests through next told of.
+	Transport(next http.RoundTripper, name string) http.RoundTripper
+	// Traceparent is ctx's W3C trace context, "" for none.
+	Traceparent(ctx context.Context) string
 }
 
 // RelyingParty signs people in. Safe for concurrent use. Run must be running:
@@ -87,6 +98,10 @@ func New(cfg Config, o Options) (*RelyingParty, error) {
 	p := &RelyingParty{cfg: cfg, o: o, redirect: redirect, metrics: newMetrics(o.Registry), verifying: make(chan struct{}, maxVerifications)}
 	p.secret = &clientSecret{now: o.Now, look: o.LookForSecret, current: cfg.ClientSecret}
 	p.client, p.refreshing = boundedClient(o.Client), refreshTransport(o.Client)
+	if o.Trace != nil {
+		p.client.Transport = o.Trace.Transport(p.client.Transport, "provider")
+		p.refreshing = o.Trace.Transport(p.refreshing, "provider")
+	}
 	p.state = o.Codec.For("state", 0) // its age is judged after it is open, to tell late from forged
 	p.browser = o.Codec.For("browser", 0)
 	notYet := errors.New("not asked yet")
@@ -138,6 +153,9 @@ func (p *RelyingParty) Start(w http.ResponseWriter, r *http.Request, returnTo st
 		b.ID = randomText()
 	}
 	f := newFlow(prov.kind(), returnTo, b.ID, p.o.Now())
+	if p.o.Trace != nil {
+		f.Trace = p.o.Trace.Traceparent(r.Context())
+	}
 	if err := p.sealFlow(&f); err != nil {
 		return err
 	}
