@@ -10,8 +10,8 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"anteroom/proxy/authz"
+	"anteroom/proxy/throttle"
 	"anteroom/proxy/trace"
-	"anteroom/proxy/watch"
 	"anteroom/session"
 )
 
@@ -38,7 +38,7 @@ func toNode(v reflect.Value) *yaml.Node {
 		return scalar(brief(x))
 	case trace.Ratio:
 		return scalar(x.String())
-	case watch.Limit:
+	case throttle.Rate:
 		return scalar(x.String())
 	case authz.Allow:
 		return allowNode(x)

@@ -81,7 +81,7 @@ func brokenHouse(t *testing.T, store session.Store, env ...string) (e *envoy, p 
 
 	h.sessions = session.New(cfg.Session, session.Options{Store: store, Cookies: cookies, Codec: codec, Log: h.log})
 	h.registry = prometheus.NewRegistry()
-	if err := h.buildServer(cookies); err != nil {
+	if err := h.buildServer(cookies, codec); err != nil {
 		t.Fatal(err)
 	}
 	ready = &atomic.Bool{}

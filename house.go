@@ -16,6 +16,7 @@ import (
 	"anteroom/proxy"
 	"anteroom/proxy/audit"
 	"anteroom/proxy/pages"
+	"anteroom/proxy/throttle"
 	"anteroom/proxy/trace"
 	"anteroom/proxy/upstream"
 	"anteroom/proxy/watch"
@@ -91,7 +92,7 @@ func build(cfg *Config, log *slog.Logger, sys system) (*house, error) {
 		return nil, err
 	}
 	h.followSecrets(codec)
-	return h, h.buildServer(cookies)
+	return h, h.buildServer(cookies, codec)
 }
 
 // buildAudit opens the audit log, and has its events watched; alerts go back
@@ -172,19 +173,23 @@ func (h *house) buildSignIn(public *url.URL, cookies *session.Cookies, codec *se
 	return err
 }
 
-func (h *house) buildServer(cookies *session.Cookies) error {
+func (h *house) buildServer(cookies *session.Cookies, codec *session.Codec) error {
 	p, err := pages.New()
 	if err != nil {
 		return err
 	}
 	v, _ := builtFrom()
+	var buckets throttle.Shared // nil unless sessions are shared, too
+	if h.redis != nil {
+		buckets = session.NewBuckets(h.redis, codec)
+	}
 	h.server, err = proxy.New(proxy.Options{
 		Config: h.cfg.Server, Routes: h.cfg.Routes, Identity: h.cfg.Identity,
 		Integrations: liveSecrets(h.cfg, h.log), Nextcloud: h.nextcloud, Connections: h.granted,
 		Clients: h.cfg.Clients, People: h.signIn, Tokens: h.signIn,
 		Sessions: h.sessions, Cookies: cookies, SignIn: h.signIn,
 		Keys: h.keys, Asserter: upstream.NewAsserter(h.cfg.Identity, h.cfg.Server.PublicURL, h.keys, time.Now),
-		Audit: h.audit, Trace: h.trace, Pages: p, Provisioner: h.provision, Mirror: h.mirror, NextcloudURL: h.cfg.Nextcloud.URL, Version: v, Log: h.log, Registry: h.registry,
+		Audit: h.audit, Trace: h.trace, Pages: p, Buckets: buckets, Provisioner: h.provision, Mirror: h.mirror, NextcloudURL: h.cfg.Nextcloud.URL, Version: v, Log: h.log, Registry: h.registry,
 	})
 	return err
 }

@@ -76,7 +76,7 @@ func onShaky(t *testing.T, store session.Store) (*town, *person.Person) {
 	codec, _ := session.NewCodec(nil)
 	h.sessions = session.New(cfg.Session, session.Options{Store: store, Cookies: cookies, Codec: codec, Log: h.log})
 	h.registry = prometheus.NewRegistry()
-	if err := h.buildServer(cookies); err != nil {
+	if err := h.buildServer(cookies, codec); err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan struct{})

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"anteroom/proxy/authz"
+	"anteroom/proxy/throttle"
 )
 
 // Config is the section "server": where Anteroom listens and what it bears.
@@ -30,6 +31,11 @@ type Config struct {
 	WriteTimeout             time.Duration `yaml:"write_timeout" default:"1m" doc:"how long a client may take nothing of what is sent to it"`
 	MaxConnections           int           `yaml:"max_connections" default:"10000" doc:"most connections of clients at a time; 0: any number"`
 	MaxConnectionsPerAddress int           `yaml:"max_connections_per_address" default:"1000" doc:"and of one address, or of one IPv6 /64; trusted proxies excepted; 0: any number"`
+
+	SignInRate        throttle.Rate `yaml:"sign_in_rate" default:"600 in 1m" doc:"how often one address (IPv6: one /64) may begin or finish a sign-in, on all replicas together where they share Redis; or off"`
+	SignInAccountRate throttle.Rate `yaml:"sign_in_account_rate" default:"30 in 10m" doc:"how often one person may sign in; or off"`
+	TokenRate         throttle.Rate `yaml:"token_rate" default:"3000 in 1m" doc:"how often one address may ask /auth/token; or off"`
+	TokenAccountRate  throttle.Rate `yaml:"token_account_rate" default:"300 in 1m" doc:"how often one person may; or off"`
 }
 
 // TLSConfig is the section "server.tls".

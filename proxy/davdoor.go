@@ -22,7 +22,7 @@ import (
 // openDAV makes the passthrough and what knows its callers: by what a request
 // says itself before what a browser adds.
 func (s *Server) openDAV() (err error) {
-	said, err := authn.NewAuthorization(authn.Options{Clients: s.o.Clients, People: s.o.People, Tokens: s.o.Tokens, Assertions: (*ownTokens)(s), Now: s.o.Now, Registry: s.o.Registry})
+	said, err := authn.NewAuthorization(authn.Options{Clients: s.o.Clients, People: s.o.People, Tokens: s.o.Tokens, Assertions: (*ownTokens)(s), Shared: s.o.Buckets, Now: s.o.Now, Registry: s.o.Registry})
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"anteroom/proxy/authn"
 	"anteroom/proxy/authz"
+	"anteroom/proxy/throttle"
 	"anteroom/session"
 )
 
@@ -132,6 +133,9 @@ func (s *Server) gate(x *exchange, d *door) error {
 	if err := s.sameSite(x, d); err != nil {
 		return err
 	}
+	if err := s.rated(x, d.byAddress, throttle.Network(x.origin.client), d.refuse); err != nil {
+		return err
+	}
 	if d.forward == nil && !d.streams {
 		x.hurryBody()
 	}
@@ -151,6 +155,11 @@ func (s *Server) gate(x *exchange, d *door) error {
 			return nil
 		}
 		return err
+	}
+	if caller.Who != nil {
+		if err := s.rated(x, d.byAccount, throttle.Account(caller.Who.Subject), d.refuse); err != nil {
+			return err
+		}
 	}
 	if err := s.begun(x, d); err != nil {
 		return err

@@ -18,6 +18,11 @@ const (
 	limitFields      = "header_fields"
 	limitUpload      = "upload_stalled"
 	limitReader      = "reader_stalled"
+
+	limitSignIn        = "sign_in_rate"
+	limitSignInAccount = "sign_in_account_rate"
+	limitToken         = "token_rate"
+	limitTokenAccount  = "token_account_rate"
 )
 
 // Reasons of refusals, beside those in refuse.go.
@@ -54,7 +59,7 @@ func newLimits(cfg Config, exempt func(netip.Addr) bool, reg prometheus.Register
 		open:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "anteroom_connections", Help: "Open connections of clients, WebSockets among them."}),
 		reached: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "anteroom_limited_total", Help: "Connections and requests turned away or cut off, by the limit that they ran into."}, []string{"limit"}),
 	}
-	for _, name := range []string{limitConnections, limitAddress, limitURL, limitFields, limitUpload, limitReader} {
+	for _, name := range []string{limitConnections, limitAddress, limitURL, limitFields, limitUpload, limitReader, limitSignIn, limitSignInAccount, limitToken, limitTokenAccount} {
 		l.reached.WithLabelValues(name)
 	}
 	if reg != nil {

@@ -29,6 +29,7 @@ import (
 	"anteroom/proxy/authz"
 	"anteroom/proxy/dav"
 	"anteroom/proxy/pages"
+	"anteroom/proxy/throttle"
 	"anteroom/proxy/trace"
 	"anteroom/proxy/upstream"
 	"anteroom/session"
@@ -47,6 +48,7 @@ type Options struct {
 	Keys        *upstream.Ring
 	Asserter    *upstream.Asserter
 	Audit       *audit.Log
+	Buckets     throttle.Shared       // by which replicas limit how often something is asked for; nil: each by its own
 	Provisioner *upstream.Provisioner // nil: the application is told of nobody before they come
 	Pages       *pages.Pages
 	Trace       *trace.Tracer // nil: nothing is traced
@@ -85,6 +87,7 @@ type Server struct {
 	hsts      []string // see exchange; shared, and never changed
 	devices   devices
 	limits    *limits
+	rates     rates
 
 	introducer *upstream.Introducer // for front proxies that forward requests themselves
 	away       *pages.Pages         // for addresses of theirs
@@ -135,12 +138,13 @@ func New(o Options) (*Server, error) {
 			return nil, err
 		}
 	}
+	s.limits = newLimits(o.Config, s.origins.trustsAddr, o.Registry)
+	s.rates = newRates(o.Config, o.Buckets, o.Now)
 	if err := s.layRoutes(); err != nil {
 		return nil, err
 	}
 	s.metrics = newMetrics(o.Registry, doorNames)
 	s.tls = sync.OnceValues(func() (*tls.Config, error) { return newTLS(o.Config.TLS, o.Log, o.Now) })
-	s.limits = newLimits(o.Config, s.origins.trustsAddr, o.Registry)
 	s.http = s.newHTTP()
 	if o.Config.ExtAuthzListen != "" {
 		s.extAuthz, err = s.newExtAuthz()

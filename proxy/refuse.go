@@ -218,6 +218,7 @@ var reasonText = map[string]string{
 	reasonAudience:    "No route that you may use has that audience.",
 	reasonGone:        "The request or its session ended meanwhile.",
 	reasonInternal:    "Something went wrong here.",
+	reasonRate:        "This was asked for too often from this address, or by this person. Wait a little; whoever is signed in stays so.",
 	reasonAttempts:    "Too many credentials from this address, or for this name, were refused. Wait a little.",
 	reasonUnsigned:    "The request's body is longer than what is signed here (1 MiB), or does not say how long it is.",
 	reasonAudit:       "What is done here has to be written down, and that is not possible at the moment. Nobody was signed out.",

@@ -25,6 +25,9 @@ type door struct {
 	refuse  refusalStyle
 	anyHost bool // answers whatever Host it is asked by
 	posted  bool // a POST must come from our own pages
+
+	byAddress, byAccount *rateLimit // how often; nil: as often as they like
+
 	streams bool // takes bodies for as long as they last
 
 	callers authn.Source                  // who is known here; nil: people with a session
@@ -64,8 +67,8 @@ var doorNames = []string{doorNone, doorApp, doorSignIn, doorLogout, doorOwn, doo
 func (s *Server) layRoutes() error {
 	public, get := authz.Allow{Public: true}, []string{http.MethodGet, http.MethodHead}
 	s.own = map[string]*door{
-		"/auth/login":               {name: doorSignIn, methods: get, allow: public, answer: s.login, refuse: refuseByPage},
-		s.o.SignIn.CallbackPath():   {name: doorSignIn, methods: get, allow: public, answer: s.callback, refuse: refuseByPage},
+		"/auth/login":               {name: doorSignIn, methods: get, allow: public, answer: s.login, refuse: refuseByPage, byAddress: s.rates.signIn},
+		s.o.SignIn.CallbackPath():   {name: doorSignIn, methods: get, allow: public, answer: s.callback, refuse: refuseByPage, byAddress: s.rates.signIn},
 		"/auth/logout":              {name: doorSignIn, methods: []string{"GET", "HEAD", "POST"}, allow: public, answer: s.logout, refuse: refuseByPage, posted: true},
 		"/auth/signed-in":           {name: doorSignIn, methods: get, allow: public, answer: s.signedIn, refuse: refuseByPage},
 		"/auth/":                    {name: doorOwn, methods: get, answer: s.account, refuse: refuseByCaller},
@@ -74,7 +77,7 @@ func (s *Server) layRoutes() error {
 		sessionsEnd:                 {name: doorOwn, methods: []string{"POST"}, answer: s.endSession, refuse: refuseByCaller, posted: true},
 		connectAt:                   {name: doorOwn, methods: []string{"GET", "POST"}, answer: s.connect, refuse: refuseByCaller, posted: true},
 		disconnectAt:                {name: doorOwn, methods: []string{"POST"}, answer: s.disconnect, refuse: refuseByCaller, posted: true},
-		"/auth/token":               {name: doorOwn, methods: []string{"POST"}, answer: s.token, refuse: refuseByProblem, posted: true},
+		"/auth/token":               {name: doorOwn, methods: []string{"POST"}, answer: s.token, refuse: refuseByProblem, posted: true, byAddress: s.rates.token, byAccount: s.rates.tokenAccount},
 		"/auth/backchannel-logout":  {name: doorLogout, methods: []string{"POST"}, allow: public, answer: s.backchannelLogout, refuse: refuseByProblem},
 		"/auth/frontchannel-logout": {name: doorLogout, methods: []string{"GET"}, allow: public, answer: s.frontchannelLogout, refuse: refuseByPage},
 		"/.well-known/jwks.json":    {name: doorKeys, methods: get, allow: public, answer: s.keys, refuse: refuseByProblem, anyHost: true},

@@ -11,6 +11,7 @@ import (
 
 	"anteroom/proxy/audit"
 	"anteroom/proxy/pages"
+	"anteroom/proxy/throttle"
 	"anteroom/proxy/upstream"
 	"anteroom/session"
 	"anteroom/session/signin"
@@ -51,6 +52,10 @@ func (s *Server) callback(x *exchange, who *session.Identity) error {
 			return nil
 		}
 		return s.signInRefusal(x, err)
+	}
+	if err := s.rated(x, s.rates.signInAccount, throttle.Account(result.Grant.Identity.Subject), refuseByPage); err != nil {
+		s.returnGrant(x, result.Grant)
+		return err
 	}
 	if err := s.provision(x, &result); err != nil {
 		return err
@@ -94,13 +99,18 @@ func (s *Server) provision(x *exchange, result *signin.Result) error {
 	case err == nil, !refused && !s.o.Provisioner.Required():
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), signOutTimeout)
-	defer cancel()
-	s.o.SignIn.SignOut(ctx, result.Grant.Tokens, "")
+	s.returnGrant(x, result.Grant)
 	if refused {
 		return &refusal{status: http.StatusForbidden, reason: reasonNotAllowed, cause: err, style: refuseByPage, page: pages.NotAllowed{Identity: who, Switch: switchURL}}
 	}
 	return &refusal{status: http.StatusServiceUnavailable, reason: reasonProvision, cause: err, style: refuseByPage, page: pages.Unavailable{What: "provision", RetryAfter: retryAfter}}
+}
+
+// returnGrant gives back what the provider gave for a sign-in that is not finished.
+func (s *Server) returnGrant(x *exchange, g session.Grant) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), signOutTimeout)
+	defer cancel()
+	s.o.SignIn.SignOut(ctx, g.Tokens, "")
 }
 
 // goOn sends a browser to a place on this site, or on one it shares sign-in

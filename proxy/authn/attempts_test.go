@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"anteroom/proxy/throttle"
 	"anteroom/session"
 )
 
@@ -23,7 +24,7 @@ func from(address, value string) *http.Request {
 }
 
 // tried is how many of n guesses reach Nextcloud.
-func tried(t *testing.T, a *Authorization, c *cloud, n int, guess func(i int) *http.Request) int32 {
+func tried(t *testing.T, a *Authorization, c *cloud, n int, guess func(i int) *http.Request) int {
 	t.Helper()
 	before := c.asked.Load()
 	for i := range n {
@@ -31,18 +32,18 @@ func tried(t *testing.T, a *Authorization, c *cloud, n int, guess func(i int) *h
 			t.Errorf("guess %d was good", i)
 		}
 	}
-	return c.asked.Load() - before
+	return int(c.asked.Load() - before)
 }
 
 // TestAttemptsByNetwork: who has one IPv6 address has 2^64 of them.
 func TestAttemptsByNetwork(t *testing.T) {
 	for _, tt := range []struct {
 		name, addresses string
-		want            int32
+		want            int
 	}{
-		{"one IPv6 network", "2001:db8::%x", failuresAtOnce},
-		{"the same with zones and ports left on", "[2001:db8::%x]:443", failuresAtOnce},
-		{"one IPv4 address written as IPv6", "::ffff:192.0.2.7%.0x", failuresAtOnce},
+		{"one IPv6 network", "2001:db8::%x", addressFailures.Count},
+		{"the same with zones and ports left on", "[2001:db8::%x]:443", addressFailures.Count},
+		{"one IPv4 address written as IPv6", "::ffff:192.0.2.7%.0x", addressFailures.Count},
 		{"many IPv6 networks", "2001:db8:0:%x::1", 25},
 		{"many IPv4 addresses", "192.0.2.%d", 25},
 	} {
@@ -78,8 +79,8 @@ func TestAttemptsByName(t *testing.T) {
 		got := tried(t, a, c, 200, func(i int) *http.Request {
 			return from(fmt.Sprintf("203.0.113.%d", i), basic(spellings[i%3], fmt.Sprint("guess", i)))
 		})
-		if got != nameFailuresAtOnce {
-			t.Errorf("%d of 200 guesses at one account were tried, want %d", got, nameFailuresAtOnce)
+		if got != nameFailures.Count {
+			t.Errorf("%d of 200 guesses at one account were tried, want %d", got, nameFailures.Count)
 		}
 		if _, err := a.Identify(from("203.0.113.250", basic("bob", "guess"))); !errors.Is(err, ErrRefused) {
 			t.Errorf("another account = %v, want it asked about", err)
@@ -104,7 +105,7 @@ func TestNewcomersAreNotFailures(t *testing.T) {
 			t.Fatal(err)
 		}
 		var wg sync.WaitGroup
-		for i := range askingAtOnce {
+		for i := range throttle.AskingAtOnce {
 			wg.Go(func() {
 				if _, err := a.Identify(request(basic(fmt.Sprint("user", i), "good"))); err != nil {
 					t.Errorf("newcomer %d = %v, want nil", i, err)
@@ -113,7 +114,7 @@ func TestNewcomersAreNotFailures(t *testing.T) {
 		}
 		synctest.Wait()
 		if _, err := a.Identify(request(basic("more", "good"))); !errors.Is(err, ErrThrottled) {
-			t.Errorf("beyond %d at once = %v, want ErrThrottled: all may be guesses", askingAtOnce, err)
+			t.Errorf("beyond %d at once = %v, want ErrThrottled: all may be guesses", throttle.AskingAtOnce, err)
 		}
 		wg.Wait()
 		if _, err := a.Identify(request(basic("more", "good"))); err != nil {
@@ -139,10 +140,10 @@ func TestGuessesAtOnce(t *testing.T) {
 			wg.Wait()
 			return p.asked() - before
 		}
-		if got := volley(); got != askingAtOnce {
-			t.Errorf("%d of 100 guesses at once were tried, want %d", got, askingAtOnce)
+		if got := volley(); got != throttle.AskingAtOnce {
+			t.Errorf("%d of 100 guesses at once were tried, want %d", got, throttle.AskingAtOnce)
 		}
-		time.Sleep(time.Duration(askingAtOnce-failuresAtOnce) * failureEvery)
+		time.Sleep(time.Duration(throttle.AskingAtOnce-addressFailures.Count) * 5 * time.Second)
 		if got := volley(); got > 1 {
 			t.Errorf("%d guesses were tried before the first ones were paid for, want one at most", got)
 		}
@@ -160,8 +161,8 @@ func TestHangingUpIsNoWayOut(t *testing.T) {
 			cancel()
 			return r.WithContext(ctx)
 		})
-		if got != failuresAtOnce {
-			t.Errorf("%d of 100 guesses were tried, want %d", got, failuresAtOnce)
+		if got != addressFailures.Count {
+			t.Errorf("%d of 100 guesses were tried, want %d", got, addressFailures.Count)
 		}
 	})
 }
@@ -172,7 +173,7 @@ func TestBrokenIsNoFailure(t *testing.T) {
 		c := &cloud{}
 		c.away.Store(true)
 		a := source(t, c, Options{})
-		for i := range 5 * failuresAtOnce {
+		for i := range 5 * addressFailures.Count {
 			if _, err := a.Identify(request(basic("ada", "good"))); !errors.Is(err, ErrBroken) || errors.Is(err, ErrThrottled) || errors.Is(err, ErrRefused) {
 				t.Fatalf("Identify %d while Nextcloud is away = %v, want ErrBroken alone", i, err)
 			}
@@ -196,7 +197,7 @@ func TestNobodyIsNotGood(t *testing.T) {
 		if c, err := a.Identify(request(basic("ghost", "good"))); !errors.Is(err, ErrBroken) || c.Who != nil {
 			t.Errorf("Identify(nobody named) = %v, %v, want ErrBroken", c.Who, err)
 		}
-		for range 2 * askingAtOnce {
+		for range 2 * throttle.AskingAtOnce {
 			func() {
 				defer func() {
 					if recover() == nil {
@@ -210,32 +211,6 @@ func TestNobodyIsNotGood(t *testing.T) {
 			t.Errorf("Identify after panics = %v, want nil", err)
 		}
 	})
-}
-
-// TestAttemptsAreBounded: a flood of addresses costs no more memory than there
-// is for them, and the worst of them are remembered.
-func TestAttemptsAreBounded(t *testing.T) {
-	now := time.Now()
-	a := newAttempts(failuresAtOnce, func() time.Time { return now })
-	for range failuresAtOnce {
-		if !a.begin("worst") {
-			t.Fatal("begin = false within the limit")
-		}
-		a.end("worst", true)
-	}
-	for i := range 3 * maxRemembered {
-		key := fmt.Sprint(i)
-		if !a.begin(key) {
-			t.Fatalf("begin(%s) = false, want a newcomer to be let try", key)
-		}
-		a.end(key, true)
-	}
-	if len(a.by) > maxRemembered {
-		t.Errorf("%d are remembered, want %d at most", len(a.by), maxRemembered)
-	}
-	if a.begin("worst") {
-		t.Error("a flood of others had the worst forgotten")
-	}
 }
 
 // TestCounted: every verdict is counted once, by labels from this list alone.

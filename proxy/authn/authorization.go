@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"anteroom/proxy/throttle"
 	"anteroom/session"
 )
 
@@ -44,6 +45,7 @@ type Options struct {
 	People     People
 	Tokens     Tokens
 	Assertions Assertions
+	Shared     throttle.Shared       // counts refused credentials for all replicas; nil: each counts its own
 	Now        func() time.Time      // nil: time.Now
 	Registry   prometheus.Registerer // nil: nothing is counted
 }
@@ -54,8 +56,8 @@ type Authorization struct {
 	o         Options
 	clients   *clients
 	verdicts  *verdicts
-	addresses *attempts
-	names     *attempts
+	addresses *throttle.Throttle
+	names     *throttle.Throttle
 	counted   *prometheus.CounterVec
 }
 
@@ -70,7 +72,7 @@ func NewAuthorization(o Options) (*Authorization, error) {
 		return nil, err
 	}
 	a := &Authorization{o: o, clients: c, verdicts: newVerdicts(o.Now),
-		addresses: newAttempts(failuresAtOnce, o.Now), names: newAttempts(nameFailuresAtOnce, o.Now),
+		addresses: throttle.New("credentials by address", addressFailures, o.Shared, o.Now), names: throttle.New("credentials by name", nameFailures, o.Shared, o.Now),
 		counted: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "anteroom_credentials_total", Help: "Authorization headers judged, by means and outcome.",
 		}, []string{"means", "outcome"})}
@@ -187,18 +189,18 @@ func (a *Authorization) verdict(ctx context.Context, c session.Credential, quest
 			end(errors.Is(err, ErrRefused))
 		}
 	}()
-	try := func(in *attempts, key string) error {
-		if !in.begin(key) {
+	try := func(in *throttle.Throttle, key string) error {
+		if !in.Begin(key) {
 			return ErrThrottled
 		}
-		owed = append(owed, func(failed bool) { in.end(key, failed) })
+		owed = append(owed, func(failed bool) { in.End(ctx, key, failed) })
 		return nil
 	}
 	return a.verdicts.ask(ctx, c, func() error {
-		if err := try(a.addresses, networkOf(addressOf(ctx))); err != nil || c.User == "" {
+		if err := try(a.addresses, throttle.Network(addressOf(ctx))); err != nil || c.User == "" {
 			return err
 		}
-		return try(a.names, nameKey(c.User))
+		return try(a.names, throttle.Account(c.User))
 	}, question)
 }
 

@@ -217,16 +217,16 @@ func TestAttempts(t *testing.T) {
 			t.Fatal(err)
 		}
 		throttled := 0
-		for i := range 3 * failuresAtOnce {
+		for i := range 3 * addressFailures.Count {
 			if _, err := a.Identify(request(basic("ada", fmt.Sprint("guess", i)))); errors.Is(err, ErrThrottled) {
 				throttled++
 			}
 		}
-		if throttled != 2*failuresAtOnce {
-			t.Errorf("%d of %d guesses were not tried, want %d", throttled, 3*failuresAtOnce, 2*failuresAtOnce)
+		if throttled != 2*addressFailures.Count {
+			t.Errorf("%d of %d guesses were not tried, want %d", throttled, 3*addressFailures.Count, 2*addressFailures.Count)
 		}
 		time.Sleep(goodFor + time.Second) // some attempts have come back; use them up
-		for i := range 2 * failuresAtOnce {
+		for i := range 2 * addressFailures.Count {
 			a.Identify(request(basic("ada", fmt.Sprint("more", i))))
 		}
 		if _, err := a.Identify(request(basic("ada", "good"))); err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"anteroom/proxy/audit"
+	"anteroom/proxy/throttle"
 )
 
 // Alert is what a rule found, as it is posted to the webhook. It holds no name
@@ -35,7 +36,7 @@ type Alert struct {
 
 // alertFrom is what an event tells of whom an alert is about.
 func alertFrom(e *audit.Event) Alert {
-	return Alert{Subject: e.Subject, Session: e.Session, Network: networkOf(e.Client), Device: e.Device, Request: e.RequestID, client: e.Client}
+	return Alert{Subject: e.Subject, Session: e.Session, Network: throttle.Network(e.Client), Device: e.Device, Request: e.RequestID, client: e.Client}
 }
 
 // event is the alert as the audit log has it.
@@ -64,7 +65,7 @@ const (
 
 // raise raises an alert of a rule about what key stands for, unless there was
 // one lately: that one's summary counts it then.
-func (w *Watch) raise(rule string, key uint64, a Alert, l Limit, since, now int64) {
+func (w *Watch) raise(rule string, key uint64, a Alert, l throttle.Rate, since, now int64) {
 	a.Rule, a.Count, a.Window = rule, l.Count, int(l.Window/time.Second)
 	a.Time, a.First, a.Last = at(now), at(since), at(now)
 	key = mix(w.hash(rule), key)

@@ -2,13 +2,10 @@ package watch
 
 import (
 	"net/http"
-	"net/netip"
-	"strings"
 	"time"
 
-	"golang.org/x/text/unicode/norm"
-
 	"anteroom/proxy/audit"
+	"anteroom/proxy/throttle"
 	"anteroom/session"
 )
 
@@ -37,7 +34,7 @@ func newAttempts() attempts {
 
 // failed looks at a credential or sign-in that was refused.
 func (w *Watch) failed(e *audit.Event, now int64) {
-	from := networkOf(e.Client)
+	from := throttle.Network(e.Client)
 	net := w.hash(from)
 	at := &w.attempts
 	about := alertFrom(e)
@@ -52,7 +49,7 @@ func (w *Watch) failed(e *audit.Event, now int64) {
 		}
 		return
 	}
-	name := canonical(e.Tried.Account)
+	name := throttle.Account(e.Tried.Account)
 	account := w.hash(name)
 	pair := mix(account, net)
 	if w.again(mix(pair, e.Tried.Proof), e.Tried.Proof, now) {
@@ -104,31 +101,12 @@ func (w *Watch) succeeded(e *audit.Event) {
 	if e.Kind == audit.Access && e.Status == http.StatusUnauthorized {
 		return
 	}
-	net := w.hash(networkOf(e.Client))
+	net := w.hash(throttle.Network(e.Client))
 	n := w.attempts.networks.peek(net)
 	if n == nil {
 		return
 	}
-	account := w.hash(canonical(e.Subject))
+	account := w.hash(throttle.Account(e.Subject))
 	n.accounts.remove(account)
 	w.attempts.wide.remove(mix(account, net))
-}
-
-// canonical is how Nextcloud finds an account: in any case, and however its
-// letters are composed.
-func canonical(name string) string {
-	return strings.ToLower(norm.NFKC.String(strings.TrimSpace(name)))
-}
-
-// networkOf is what an address's attempts are counted for: who has one IPv6
-// address has a whole /64 (RFC 6177) to choose others from.
-func networkOf(client string) string {
-	ip, err := netip.ParseAddr(client)
-	if err != nil {
-		return client
-	}
-	if ip = ip.Unmap().WithZone(""); ip.Is4() {
-		return ip.String()
-	}
-	return netip.PrefixFrom(ip, 64).Masked().String()
 }

@@ -3,6 +3,8 @@ package watch
 import (
 	"slices"
 	"time"
+
+	"anteroom/proxy/throttle"
 )
 
 // recent is a set of things, as hashes, that were new within a window: never
@@ -14,7 +16,7 @@ type recent struct {
 
 // add adds a thing, and reports since when there are as many as the limit
 // counts. Then it begins anew.
-func (r *recent) add(thing uint64, now int64, l Limit) (since int64, full bool) {
+func (r *recent) add(thing uint64, now int64, l throttle.Rate) (since int64, full bool) {
 	if l.Count == 0 {
 		return 0, false
 	}
@@ -39,7 +41,7 @@ func (r *recent) remove(thing uint64) {
 }
 
 // expire forgets what is older than the window.
-func (r *recent) expire(now int64, l Limit) {
+func (r *recent) expire(now int64, l throttle.Rate) {
 	n := 0
 	for n < len(r.when) && now-r.when[n] >= int64(l.Window) {
 		n++

@@ -7,12 +7,15 @@ import (
 	"time"
 
 	"anteroom/proxy/audit"
+	"anteroom/proxy/throttle"
 	"anteroom/session"
 )
 
 // defaults are those of Config's tags.
 func defaults() Config {
-	limit := func(count int, window time.Duration) Limit { return Limit{Count: count, Window: window} }
+	limit := func(count int, window time.Duration) throttle.Rate {
+		return throttle.Rate{Count: count, Window: window}
+	}
 	return Config{
 		Spray: limit(15, 10*time.Minute), SprayWide: limit(40, 10*time.Minute), Guessing: limit(10, 10*time.Minute), Failures: limit(100, 10*time.Minute),
 		TwoNetworks: limit(3, 5*time.Minute), ChangedAgent: limit(1, time.Hour), NewDevice: true, Learning: time.Hour, RevokedSession: limit(1, time.Hour),
@@ -98,7 +101,7 @@ func TestRules(t *testing.T) {
 	cfg := defaults()
 	for _, tt := range []struct {
 		rule  string
-		limit Limit
+		limit throttle.Rate
 		begin func(s *scene)          // what goes before
 		nth   func(i int) audit.Event // what is counted, from 0
 	}{
@@ -120,13 +123,13 @@ func TestRules(t *testing.T) {
 		{failures, cfg.Failures, nil, func(int) audit.Event {
 			return audit.Event{Kind: audit.SignInFailed, Status: 400, Reason: "sign_in_failed", Client: "203.0.113.7"}
 		}},
-		{twoNetworks, Limit{Count: 3, Window: 5 * time.Minute}, func(s *scene) {
+		{twoNetworks, throttle.Rate{Count: 3, Window: 5 * time.Minute}, func(s *scene) {
 			s.see(signIn("testdoc", "a", "192.0.2.1", ""), request("testdoc", "a", "203.0.113.9", ""))
 		}, func(i int) audit.Event {
 			return request("testdoc", "a", []string{"192.0.2.77", "203.0.113.9"}[i%2], "")
 		}},
 		{revokedSession, cfg.RevokedSession, nil, func(int) audit.Event { return over("a", session.EndRevoked) }},
-		{revokedSession, Limit{Count: 4, Window: time.Minute}, nil, func(int) audit.Event { return over("a", session.EndSignedOut) }},
+		{revokedSession, throttle.Rate{Count: 4, Window: time.Minute}, nil, func(int) audit.Event { return over("a", session.EndSignedOut) }},
 		{serviceCredential, cfg.ServiceCredential, nil, func(int) audit.Event {
 			e := access("testdoc", "GET", "/dav/x")
 			e.Status, e.Reason, e.As = 502, "service_credential_refused", "svc"
@@ -199,7 +202,7 @@ func TestRulesThatAreOff(t *testing.T) {
 
 func TestBulkMiB(t *testing.T) {
 	cfg := defaults()
-	cfg.BulkMiB = Limit{Count: 10, Window: 10 * time.Minute}
+	cfg.BulkMiB = throttle.Rate{Count: 10, Window: 10 * time.Minute}
 	s := newScene(t, cfg)
 	e := access("testdoc", "REPORT", "/caldav/x")
 	e.Status, e.Sent = 207, 1<<20
@@ -285,19 +288,4 @@ func TestSessionsThatEndedByThemselves(t *testing.T) {
 		s.see(over(fmt.Sprint(i), why))
 	}
 	s.want("of sessions that were ended", revokedSession, revokedSession, revokedSession, revokedSession)
-}
-
-func TestLimitText(t *testing.T) {
-	for _, text := range []string{"off", "15 in 10m", "1 in 1s", "10000 in 24h", "3 in 1h30m"} {
-		var l Limit
-		if err := l.UnmarshalText([]byte(text)); err != nil || l.String() != text {
-			t.Errorf("UnmarshalText(%q) = %v, %v, want the same", text, l, err)
-		}
-	}
-	for _, text := range []string{"", "15", "in 10m", "15 in", "0 in 10m", "-1 in 10m", "10001 in 10m", "1 in 0s", "1 in 25h", "1 per 10m", "on"} {
-		l := Limit{Count: 1}
-		if err := l.UnmarshalText([]byte(text)); err == nil || l.Count != 0 {
-			t.Errorf("UnmarshalText(%q) = %v, %v, want an error", text, l, err)
-		}
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"anteroom/proxy/audit"
+	"anteroom/proxy/throttle"
 	"anteroom/session"
 )
 
@@ -54,7 +55,7 @@ func (w *Watch) session(e *audit.Event, now int64) {
 
 // visit notes a use from a network. Who travels leaves one network after the
 // other; who is in two places returns.
-func (p *places) visit(net uint64, now int64, l Limit) (since int64, full bool) {
+func (p *places) visit(net uint64, now int64, l throttle.Rate) (since int64, full bool) {
 	switch {
 	case net == p.here:
 		return 0, false
@@ -107,7 +108,7 @@ func (w *Watch) device(e *audit.Event, now int64) {
 	if e.Means == session.ByAssertion || e.Status == http.StatusUnauthorized {
 		return
 	}
-	who := w.hash(canonical(e.Subject))
+	who := w.hash(throttle.Account(e.Subject))
 	p := w.people.make(who)
 	if p.since == 0 {
 		p.since = now
@@ -131,7 +132,7 @@ func (w *Watch) device(e *audit.Event, now int64) {
 	if first || !w.cfg.NewDevice || now-p.since < int64(w.cfg.Learning) || e.Session != "" && e.Kind != audit.SignIn {
 		return
 	}
-	w.raise(newDevice, mix(who, device), alertFrom(e), Limit{Count: 1}, now, now)
+	w.raise(newDevice, mix(who, device), alertFrom(e), throttle.Rate{Count: 1}, now, now)
 }
 
 // service looks at a service account's credential that is refused.
