@@ -13,8 +13,9 @@ import (
 // certRecheck is how often a certificate's files are looked at for a change.
 const certRecheck = 10 * time.Second
 
-// certificate serves a key pair from files and takes up a new one when they
-// change. A new pair that does not load is reported and the old one kept.
+// certificate serves a key pair, and demands clients' certificates, by files, and
+// takes up new ones when they change. What does not load is reported, and all
+// stays as it was.
 type certificate struct {
 	cfg TLSConfig
 	log *slog.Logger
@@ -22,7 +23,8 @@ type certificate struct {
 
 	mu      sync.Mutex
 	pair    *tls.Certificate // guarded by mu
-	stamp   time.Time        // guarded by mu: newest modification time of pair
+	clients *x509.CertPool   // guarded by mu: authorities of clients; nil: none is asked for
+	stamp   [3]time.Time     // guarded by mu: modification times of what was loaded
 	checked time.Time        // guarded by mu
 }
 
@@ -30,7 +32,7 @@ type certificate struct {
 // certificates demanded where an authority for them is configured.
 func newTLS(cfg TLSConfig, log *slog.Logger, now func() time.Time) (*tls.Config, error) {
 	c := &certificate{cfg: cfg, log: log, now: now}
-	if err := c.load(); err != nil {
+	if err := c.load(c.stamps()); err != nil {
 		return nil, err
 	}
 	t := &tls.Config{
@@ -41,13 +43,16 @@ func newTLS(cfg TLSConfig, log *slog.Logger, now func() time.Time) (*tls.Config,
 	if cfg.ClientCA == "" {
 		return t, nil
 	}
-	pem, err := os.ReadFile(cfg.ClientCA)
-	if err != nil {
-		return nil, fmt.Errorf("server.tls.client_ca: %w", err)
-	}
-	t.ClientCAs, t.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
-	if !t.ClientCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("server.tls.client_ca: %s holds no certificate", cfg.ClientCA)
+	t.ClientCAs, t.ClientAuth = c.clients, tls.RequireAndVerifyClientCert
+	demanding := t.Clone()
+	t.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.renew(); demanding.ClientCAs != c.clients {
+			demanding = demanding.Clone() // connections hold on to the one before
+			demanding.ClientCAs = c.clients
+		}
+		return demanding, nil
 	}
 	return t, nil
 }
@@ -55,44 +60,56 @@ func newTLS(cfg TLSConfig, log *slog.Logger, now func() time.Time) (*tls.Config,
 func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if now := c.now(); now.Sub(c.checked) >= certRecheck {
-		c.checked = now
-		if stamp, err := c.newest(); err == nil && !stamp.Equal(c.stamp) {
-			if err := c.load(); err != nil {
-				c.log.Error("changed certificate not taken up; the old one stays", "error", err)
-			} else {
-				c.log.Info("changed certificate taken up")
-			}
-		}
-	}
+	c.renew()
 	return c.pair, nil
 }
 
-// load reads the pair. Called with mu held, or before anybody else knows c.
-func (c *certificate) load() error {
-	stamp, err := c.newest()
-	if err != nil {
-		return fmt.Errorf("server.tls: %w", err)
+// renew looks at the files, if it did not just do so. Called with mu held.
+func (c *certificate) renew() {
+	now := c.now()
+	if now.Sub(c.checked) < certRecheck {
+		return
 	}
+	c.checked = now
+	stamp := c.stamps()
+	if stamp == c.stamp {
+		return
+	}
+	if err := c.load(stamp); err != nil {
+		c.log.Error("changed certificate not taken up; the old one stays", "error", err)
+		return
+	}
+	c.log.Info("changed certificate taken up")
+}
+
+// load reads the files, which are of that age. Called with mu held, or before
+// anybody else knows c.
+func (c *certificate) load(stamp [3]time.Time) error {
 	pair, err := tls.LoadX509KeyPair(c.cfg.Cert, c.cfg.Key)
 	if err != nil {
 		return fmt.Errorf("server.tls: %w", err)
 	}
-	c.pair, c.stamp = &pair, stamp
+	var clients *x509.CertPool
+	if c.cfg.ClientCA != "" {
+		pem, err := os.ReadFile(c.cfg.ClientCA)
+		if err != nil {
+			return fmt.Errorf("server.tls.client_ca: %w", err)
+		}
+		if clients = x509.NewCertPool(); !clients.AppendCertsFromPEM(pem) {
+			return fmt.Errorf("server.tls.client_ca: %s holds no certificate", c.cfg.ClientCA)
+		}
+	}
+	c.pair, c.clients, c.stamp = &pair, clients, stamp
 	return nil
 }
 
-// newest is the later modification time of the two files.
-func (c *certificate) newest() (time.Time, error) {
-	var newest time.Time
-	for _, name := range []string{c.cfg.Cert, c.cfg.Key} {
-		info, err := os.Stat(name)
-		if err != nil {
-			return newest, err
-		}
-		if info.ModTime().After(newest) {
-			newest = info.ModTime()
+// stamps are when the files were changed. One that is not there has none, and
+// loading says so.
+func (c *certificate) stamps() (stamp [3]time.Time) {
+	for i, name := range []string{c.cfg.Cert, c.cfg.Key, c.cfg.ClientCA} {
+		if info, err := os.Stat(name); err == nil {
+			stamp[i] = info.ModTime()
 		}
 	}
-	return newest, nil
+	return stamp
 }
