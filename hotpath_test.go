@@ -54,6 +54,7 @@ func listen(tb testing.TB, h *house) {
 	ctx, stop := context.WithCancel(context.Background())
 	var work sync.WaitGroup
 	work.Go(func() { h.sessions.Run(ctx) })
+	work.Go(func() { h.trace.Run(ctx) })
 	tb.Cleanup(func() { stop(); work.Wait() })
 	for !heard(tb, h) {
 		runtime.Gosched()
