@@ -323,7 +323,7 @@ func TestSnippets(t *testing.T) {
 				t.Errorf("%s: is no YAML", b)
 			}
 			var doc map[string]any
-			if yaml.Unmarshal([]byte(b.text), &doc) != nil || !onlyKeys(doc, sections) || strings.HasPrefix(page, "charts/") || page == "docs/kubernetes.md" {
+			if yaml.Unmarshal([]byte(b.text), &doc) != nil || !ours(doc, sections) || strings.HasPrefix(page, "charts/") || page == "docs/kubernetes.md" {
 				continue
 			}
 			n++
@@ -349,13 +349,14 @@ func readable(text string) bool {
 	}
 }
 
-func onlyKeys(doc map[string]any, known map[string]bool) bool {
+// ours reports whether a document is Anteroom's configuration: a section of it is
+// there, and nothing says that it is Kubernetes' or Compose's.
+func ours(doc map[string]any, sections map[string]bool) bool {
+	any := false
 	for k := range doc {
-		if !known[k] {
-			return false
-		}
+		any = any || sections[k]
 	}
-	return len(doc) > 0
+	return any && doc["apiVersion"] == nil && doc["services"] == nil
 }
 
 // lacking are the faults that a snippet may have: files of another machine.
