@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build demo run test unit real lint fmt fuzz soak bench reference setup clean
+.PHONY: help build demo run image test unit real published lint fmt fuzz soak bench reference setup clean
 
 ARGS ?=
 FUZZTIME ?= 30s
@@ -25,7 +25,10 @@ demo: build ## everything on loopback, http://localhost:8000; ARGS="--provider n
 run: build ## serve with ./config.yaml and the environment; ARGS are passed on
 	@./anteroom $(ARGS)
 
-test: setup lint unit real ## all there is to check: installs what it needs, lint, unit, real
+image: ## build the container image, with docker or buildah; VERSION, IMAGE, ARGS for the build
+	@deploy/packages/image $(ARGS)
+
+test: setup lint unit real published ## all there is to check: installs what it needs, lint, unit, real, published
 	@printf '\nall checks passed\n'
 
 unit: ## hermetic tests, race detector on, in random order
@@ -36,10 +39,14 @@ real: setup ## suites against real providers, a real application and a real brow
 	$(call section,suites against real servers)
 	@go test -tags real -count=1 -timeout 20m $(ARGS) ./test/real ./test/docs
 
+published: setup ## what is published: built, looked at, installed, run and removed; needs root
+	$(call section,what is published)
+	@go test -tags real -count=1 -timeout 30m $(ARGS) ./test/package
+
 lint: .cache/bin/staticcheck ## vet, gofmt, staticcheck
 	$(call section,lint)
 	@unformatted=$$(gofmt -l $(OURS)); test -z "$$unformatted" || { printf 'not formatted (make fmt):\n%s\n' "$$unformatted"; exit 1; }
-	@go vet ./... && go vet -tags real ./test/real ./test/docs && go -C test/zitadel vet .
+	@go vet ./... && go vet -tags real ./test/real ./test/package ./test/docs && go -C test/zitadel vet .
 	@.cache/bin/staticcheck -tags real ./...
 	@echo ok
 
