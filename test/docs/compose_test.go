@@ -39,9 +39,12 @@ type service struct {
 	CapDrop     []string `json:"cap_drop"`
 	SecurityOpt []string `json:"security_opt"`
 	Restart     string
-	Healthcheck *struct{ Test []string }
-	Logging     struct{ Options map[string]string }
-	Ports       []struct {
+	Healthcheck *struct {
+		Test    []string
+		Disable bool
+	}
+	Logging struct{ Options map[string]string }
+	Ports   []struct {
 		HostIP string `json:"host_ip"`
 		Target int
 	}
@@ -123,6 +126,9 @@ func TestCompose(t *testing.T) {
 	}
 	if c := p.Services["anteroom"].DependsOn["first-run"].Condition; c != "service_completed_successfully" {
 		t.Errorf("anteroom starts when first-run is %q, want when it is done", c)
+	}
+	if h := p.Services["application"].Healthcheck; h == nil || !h.Disable {
+		t.Error("the application has the image's healthcheck, which asks for Anteroom: up --wait would never end well")
 	}
 	nextcloud, first := p.Services["nextcloud"], p.Services["first-run"]
 	if nextcloud.Image != first.Image {
