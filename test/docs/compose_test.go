@@ -329,6 +329,23 @@ func TestStack(t *testing.T) {
 	}
 }
 
+// TestStackWithAClientByHand: the way that first-run names where it cannot make
+// a client leads to a configuration that can be used.
+func TestStackWithAClientByHand(t *testing.T) {
+	p := loadProject(t, "compose.yaml", "NEXTCLOUD_CLIENT_ID=by-hand", "NEXTCLOUD_CLIENT_SECRET=canary-secret-by-hand")
+	o := freshOcc()
+	o.Oidc = ""
+	f := newFirstRun(t, o)
+	for _, name := range []string{"NEXTCLOUD_CLIENT_ID", "NEXTCLOUD_CLIENT_SECRET"} {
+		f.env[name] = p.Services["first-run"].Environment[name]
+	}
+	f.mustRun()
+	environ := environOf(p.Services["anteroom"], func(v string) string { return strings.Replace(v, "/handover", f.handover, 1) })
+	if out, err := output(t, t.TempDir(), environ, "check", "--print-config"); err != nil || !strings.Contains(out, "client_id: by-hand") {
+		t.Errorf("anteroom check: %v:\n%s", err, out)
+	}
+}
+
 func replaced(words []string, oldnew ...string) (all []string) {
 	r := strings.NewReplacer(oldnew...)
 	for _, w := range words {
