@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build demo run image test unit real published lint fmt fuzz soak bench reference setup clean
+.PHONY: help build demo run image test unit real chart published lint fmt fuzz soak bench reference setup clean
 
 ARGS ?=
 FUZZTIME ?= 30s
@@ -28,7 +28,7 @@ run: build ## serve with ./config.yaml and the environment; ARGS are passed on
 image: ## build the container image, with docker or buildah; VERSION, IMAGE, ARGS for the build
 	@deploy/packages/image $(ARGS)
 
-test: setup lint unit real published ## all there is to check: installs what it needs, lint, unit, real, published
+test: setup lint unit real chart published ## all there is to check: installs what it needs, lint, unit, real, chart, published
 	@printf '\nall checks passed\n'
 
 unit: ## hermetic tests, race detector on, in random order
@@ -39,6 +39,10 @@ real: setup ## suites against real providers, a real application and a real brow
 	$(call section,suites against real servers)
 	@go test -tags real -count=1 -timeout 20m $(ARGS) ./test/real ./test/docs
 
+chart: setup ## the Helm chart against Helm, kubeconform, kube-score and a kube-apiserver; ARGS=-update writes what is made of it
+	$(call section,Helm chart)
+	@go test -tags real -count=1 -timeout 10m ./test/chart $(ARGS)
+
 published: setup ## what is published: built, looked at, installed, run and removed; needs root
 	$(call section,what is published)
 	@go test -tags real -count=1 -timeout 30m $(ARGS) ./test/package
@@ -46,7 +50,7 @@ published: setup ## what is published: built, looked at, installed, run and remo
 lint: .cache/bin/staticcheck ## vet, gofmt, staticcheck
 	$(call section,lint)
 	@unformatted=$$(gofmt -l $(OURS)); test -z "$$unformatted" || { printf 'not formatted (make fmt):\n%s\n' "$$unformatted"; exit 1; }
-	@go vet ./... && go vet -tags real ./test/real ./test/package ./test/docs && go -C test/zitadel vet .
+	@go vet ./... && go vet -tags real ./test/real ./test/package ./test/docs ./test/chart && go -C test/zitadel vet .
 	@.cache/bin/staticcheck -tags real ./...
 	@echo ok
 
@@ -66,8 +70,9 @@ bench: setup build ## measure against bare net/http and a bare ReverseProxy; pri
 	@go run ./test/bench ./anteroom
 	@go test -run '^$$' -bench . -benchmem . ./proxy/authz ./proxy/upstream ./proxy/dav ./session ./integrations/files | grep -E '^(Benchmark|ok)'
 
-reference: ## write docs/configuration.md anew, from the program
+reference: ## write docs/configuration.md and the keys in the Helm chart's schema anew, from the program
 	@go test -count=1 -run '^TestReferenceIsUpToDate$$' -update-reference . >/dev/null && echo docs/configuration.md
+	@go test -count=1 -run '^TestChartKnowsEveryKey$$' -update-chart . >/dev/null && echo charts/anteroom/values.schema.json
 
 setup: ## install what the suites need: Debian packages and npm packages, pinned
 	$(call section,setup)
