@@ -316,7 +316,7 @@ func TestSnippets(t *testing.T) {
 	n := 0
 	for page, text := range pages(t) {
 		for _, b := range blocks(page, text) {
-			if b.lang != "yaml" {
+			if b.lang != "yaml" || strings.Contains(b.text, "{{") { // a template of Helm's
 				continue
 			}
 			if !readable(b.text) {
