@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build demo run image test unit real chart published lint fmt fuzz soak bench reference setup clean
+.PHONY: help build demo run image packages test unit real chart published lint fmt fuzz soak bench reference setup clean
 
 ARGS ?=
 FUZZTIME ?= 30s
@@ -27,6 +27,9 @@ run: build ## serve with ./config.yaml and the environment; ARGS are passed on
 
 image: ## build the container image, with docker or buildah; VERSION, IMAGE, ARGS for the build
 	@deploy/packages/image $(ARGS)
+
+packages: .cache/bin/nfpm .cache/bin/cyclonedx-gomod ## build deb, rpm and tar.gz into .cache/packages; VERSION, SIGNING_KEY_FILE
+	@deploy/packages/build
 
 test: setup lint unit real chart published ## all there is to check: installs what it needs, lint, unit, real, chart, published
 	@printf '\nall checks passed\n'
@@ -83,3 +86,9 @@ clean: ## remove what was built
 
 .cache/bin/staticcheck: test/tools/go.mod test/tools/go.sum
 	@go -C test/tools build -o ../../$@ honnef.co/go/tools/cmd/staticcheck
+
+.cache/bin/nfpm: test/tools/nfpm/go.mod test/tools/nfpm/go.sum
+	@go -C $(<D) build -trimpath -o ../../../$@ github.com/goreleaser/nfpm/v2/cmd/nfpm
+
+.cache/bin/cyclonedx-gomod: test/tools/cyclonedx-gomod/go.mod test/tools/cyclonedx-gomod/go.sum
+	@go -C $(<D) build -trimpath -o ../../../$@ github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod

@@ -179,7 +179,7 @@ func TestManualNamesEverything(t *testing.T) {
 			t.Errorf("the manual lacks %s", k.Path)
 		}
 	}
-	requests := []string{".TH", ".SH", ".SS", ".TP", ".PP", ".RS", ".RE", ".nf", ".fi"}
+	requests := []string{".TH", ".ad", ".nh", ".SH", ".SS", ".TP", ".PP", ".RS", ".RE", ".nf", ".fi"}
 	for n, line := range strings.Split(commandsPage+configPage, "\n") {
 		if word, _, _ := strings.Cut(line, " "); (strings.HasPrefix(line, ".") || strings.HasPrefix(line, "'")) && !slices.Contains(requests, word) {
 			t.Errorf("line %d would be taken for a request: %s", n+1, line)

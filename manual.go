@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
+	"time"
 )
 
 const manualAbout = `print the manual page in the language of man, or with config.yaml that of the
@@ -20,6 +22,11 @@ func manual(_ context.Context, args []string, sys system) error {
 		return err
 	}
 	p := &page{}
+	if epoch, ok := sys.lookup("SOURCE_DATE_EPOCH"); ok { // as reproducible builds say when they are
+		if sec, err := strconv.ParseInt(epoch, 10, 64); err == nil {
+			p.date = time.Unix(sec, 0).UTC().Format(time.DateOnly)
+		}
+	}
 	switch {
 	case len(words) == 0:
 		p.commands()
@@ -33,7 +40,10 @@ func manual(_ context.Context, args []string, sys system) error {
 }
 
 // page is a manual page being written, in man(7).
-type page struct{ strings.Builder }
+type page struct {
+	strings.Builder
+	date string // "": none is said
+}
 
 // line writes a request and its arguments, or a line of text.
 func (p *page) line(format string, args ...any) { fmt.Fprintf(p, format+"\n", args...) }
@@ -52,7 +62,8 @@ func (p *page) verbatim(lines ...string) {
 
 func (p *page) title(name, section string) {
 	v, _ := builtFrom()
-	p.line(`.TH "%s" %s "" "anteroom %s" "Anteroom"`, strings.ToUpper(roff(name)), section, roff(v))
+	p.line(`.TH "%s" %s "%s" "anteroom %s" "Anteroom"`, strings.ToUpper(roff(name)), section, p.date, roff(v))
+	p.line(".ad l\n.nh") // names of keys and variables stay in one piece
 }
 
 // tagged writes a term and what it means.
@@ -153,7 +164,7 @@ func (k Key) described() string {
 		said = append(said, "One of "+strings.Join(k.OneOf, ", ")+".")
 	}
 	if k.Default != "" {
-		said = append(said, "Default: "+k.Default+".")
+		said = append(said, "Default: "+strings.ReplaceAll(k.Default, ",", ", ")+".") // which lines can break at
 	}
 	if k.Env != "" {
 		names := k.Env
