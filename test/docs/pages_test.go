@@ -416,6 +416,39 @@ func faultsOf(t *testing.T, text string, doc map[string]any) string {
 	return strings.Join(bad, "")
 }
 
+// TestEnvironmentsAreWhole: where a block sets Nextcloud and an upstream by
+// variables, the program can be used with them.
+func TestEnvironmentsAreWhole(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("something"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	set := regexp.MustCompile(`(?m)(?:^ *|-e |export |\s)((?:ANTEROOM|NEXTCLOUD)_[A-Z0-9_]+)=(\S+)`)
+	n := 0
+	for page, text := range pages(t) {
+		for _, b := range blocks(page, text) {
+			var environ []string
+			for _, m := range set.FindAllStringSubmatch(b.text, -1) {
+				if strings.HasSuffix(m[1], "_FILE") {
+					m[2] = secret
+				}
+				environ = append(environ, m[1]+"="+strings.ReplaceAll(m[2], "…", "something"))
+			}
+			whole := strings.Join(environ, " ")
+			if b.lang != "sh" || !strings.Contains(whole, "NEXTCLOUD_BASE_URL=") || !strings.Contains(whole, "ANTEROOM_UPSTREAM=") {
+				continue
+			}
+			n++
+			if out, err := output(t, t.TempDir(), environ, "check"); err != nil {
+				t.Errorf("%s: anteroom check: %v:\n%s", b, err, out)
+			}
+		}
+	}
+	if n < 3 {
+		t.Errorf("blocks = %d, want 3 or more", n)
+	}
+}
+
 // others are variables that begin as ours do, and whose they are.
 var others = map[string]string{
 	"NEXTCLOUD_TRUSTED_DOMAINS": "Nextcloud's image", "NEXTCLOUD_VERSION": "compose.yaml's", "NEXTCLOUD_AT": "first-run.sh's",
