@@ -13,13 +13,12 @@ import (
 // root is the project, seen from here.
 const root = "../.."
 
+// programDir is where the program is built to; TestMain makes and removes it.
+var programDir string
+
 // built is the program, built once.
 var built = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "anteroom-docs-")
-	if err != nil {
-		return "", err
-	}
-	program := filepath.Join(dir, "anteroom")
+	program := filepath.Join(programDir, "anteroom")
 	out, err := exec.Command("go", "build", "-o", program, root).CombinedOutput()
 	if err != nil {
 		os.Stderr.Write(out)

@@ -21,7 +21,14 @@ func TestMain(m *testing.M) {
 	if state := os.Getenv(occState); state != "" {
 		os.Exit(occMain(state, os.Args[1:]))
 	}
-	os.Exit(m.Run())
+	dir, err := os.MkdirTemp("", "anteroom-docs-")
+	if err != nil {
+		panic(err)
+	}
+	programDir = dir
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
 }
 
 // firstRun is a Nextcloud to be set up, and the folder for what comes of it.
