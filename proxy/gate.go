@@ -133,8 +133,10 @@ func (s *Server) gate(x *exchange, d *door) error {
 	if err := s.sameSite(x, d); err != nil {
 		return err
 	}
-	if err := s.rated(x, d.byAddress, throttle.Network(x.origin.client), d.refuse); err != nil {
-		return err
+	if d.byAddress != nil {
+		if err := s.rated(x, d.byAddress, throttle.Network(x.origin.client), d.refuse); err != nil {
+			return err
+		}
 	}
 	if d.forward == nil && !d.streams {
 		x.hurryBody()
@@ -156,7 +158,7 @@ func (s *Server) gate(x *exchange, d *door) error {
 		}
 		return err
 	}
-	if caller.Who != nil {
+	if d.byAccount != nil && caller.Who != nil {
 		if err := s.rated(x, d.byAccount, throttle.Account(caller.Who.Subject), d.refuse); err != nil {
 			return err
 		}

@@ -30,11 +30,8 @@ func newRates(cfg Config, shared throttle.Shared, now func() time.Time) rates {
 	return rates{one(limitSignIn, cfg.SignInRate), one(limitSignInAccount, cfg.SignInAccountRate), one(limitToken, cfg.TokenRate), one(limitTokenAccount, cfg.TokenAccountRate)}
 }
 
-// rated counts a request against a limit; nil is no limit.
+// rated counts a request against a limit.
 func (s *Server) rated(x *exchange, l *rateLimit, key string, style refusalStyle) error {
-	if l == nil {
-		return nil
-	}
 	wait := l.Take(x.r.Context(), key)
 	if wait == 0 {
 		return nil
