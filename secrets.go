@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"anteroom/proxy/audit"
 	"anteroom/session"
 )
 
@@ -41,11 +42,12 @@ type followed struct {
 type follower struct {
 	log     *slog.Logger
 	counted *prometheus.CounterVec
+	audit   func(audit.Event) error
 	all     []*followed
 }
 
-func newFollower(log *slog.Logger, reg prometheus.Registerer) *follower {
-	f := &follower{log: log, counted: prometheus.NewCounterVec(prometheus.CounterOpts{
+func newFollower(log *slog.Logger, write func(audit.Event) error, reg prometheus.Registerer) *follower {
+	f := &follower{log: log, audit: write, counted: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "anteroom_secret_reloads_total", Help: "Changed files of secrets, by key and whether the new one is used.",
 	}, []string{"key", "result"})}
 	reg.MustRegister(f.counted)
@@ -127,8 +129,16 @@ func (f *follower) complain(x *followed, of session.Secret, err error) {
 		return
 	}
 	x.refused = of
-	f.counted.WithLabelValues(x.key, "refused").Inc()
+	f.refuse(x.key)
 	f.log.Error("a changed secret is not used; the old one stays", "key", x.key, "file", x.path, "error", err)
+}
+
+// refuse counts, writes down and so has watched that a changed secret is not used.
+func (f *follower) refuse(key string) {
+	f.counted.WithLabelValues(key, "refused").Inc()
+	if err := f.audit(audit.Event{Kind: audit.SecretRefused, Operation: key}); err != nil {
+		f.log.Error("audit line lost", "error", err)
+	}
 }
 
 // read reads the file as the configuration does. The error leaves the name out.
@@ -146,7 +156,11 @@ func sameState(a, b fs.FileInfo) bool {
 
 // followSecrets has every secret of the program's own follow its file.
 func (h *house) followSecrets(codec *session.Codec) {
-	h.secrets = newFollower(h.log, h.registry)
+	h.secrets = newFollower(h.log, h.audit.Write, h.registry)
+	if h.cfg.Identity.JWT.Keys != "" {
+		h.secrets.counted.WithLabelValues(keysFileKey, "refused")
+		h.keys.Refused(func(error) { h.secrets.refuse(keysFileKey) })
+	}
 	h.clientSecret = h.secrets.follow(h.cfg, "signin.client_secret", func(_ context.Context, text string) error {
 		h.signIn.RenewClientSecret(session.Secret(text))
 		return nil
@@ -182,6 +196,9 @@ func (h *house) followSecrets(codec *session.Codec) {
 	h.promote = time.AfterFunc(time.Hour, codec.Promote)
 	h.promote.Stop()
 }
+
+// keysFileKey is the key of the signing keys' file, which the ring follows by itself.
+const keysFileKey = "identity.jwt.keys_file"
 
 // lookForClientSecret looks at once whether the client secret was exchanged.
 func (h *house) lookForClientSecret() { h.secrets.look(context.Background(), h.clientSecret, true) }

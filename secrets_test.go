@@ -1,6 +1,7 @@
 package main
 
 import (
+	"anteroom/proxy/audit"
 	"context"
 	"errors"
 	"log/slog"
@@ -28,7 +29,8 @@ func TestFollowedSecrets(t *testing.T) {
 	}
 	write("canary-one\n")
 	log := new(output)
-	f := newFollower(slog.New(slog.NewTextHandler(log, nil)), prometheus.NewRegistry())
+	var events []audit.Event
+	f := newFollower(slog.New(slog.NewTextHandler(log, nil)), func(e audit.Event) error { events = append(events, e); return nil }, prometheus.NewRegistry())
 	var taken []string
 	bad := errors.New("too weak")
 	x := f.follow(&Config{SecretFiles: map[string]string{"k": path}}, "k", func(_ context.Context, text string) error {
@@ -80,6 +82,9 @@ func TestFollowedSecrets(t *testing.T) {
 		if got, said := strings.Join(taken, " "), strings.Count(log.String(), "is not used"); got != s.want || said != s.said {
 			t.Errorf("%s: taken %q, %d complaints, want %q, %d", s.name, got, said, s.want, s.said)
 		}
+	}
+	if len(events) != 4 || events[0].Kind != audit.SecretRefused || events[0].Operation != "k" {
+		t.Errorf("written down: %+v, want what was refused, by its key", events)
 	}
 	if strings.Contains(log.String(), "canary") {
 		t.Errorf("the log has a secret:\n%s", log)

@@ -20,7 +20,7 @@ import (
 
 const (
 	rotateEvery  = 24 * time.Hour
-	recheckEvery = 10 * time.Second
+	recheckEvery = 2 * time.Second
 	keptKeys     = 2 // previous keys published
 	minSecret    = 32
 )
@@ -34,6 +34,8 @@ type Ring struct {
 
 	held  atomic.Pointer[keyring]
 	stamp fileStamp // of the file as last read; Run's alone once OpenKeys is done
+
+	refused func(error) // told why a changed keys_file is not used; nil: nobody
 }
 
 // keyring is one state of a Ring. It is never changed, and its address tells
@@ -103,6 +105,9 @@ func (k *Ring) adopt(set jose.JSONWebKeySet) error {
 	return nil
 }
 
+// Refused has f told why a changed keys_file is not used. To be called before Run.
+func (k *Ring) Refused(f func(error)) { k.refused = f }
+
 // newSigner makes JWTs with a key: typ JWT, and kid where it has one.
 func newSigner(key jose.JSONWebKey) (jose.Signer, error) {
 	sk := jose.SigningKey{Algorithm: jose.SignatureAlgorithm(key.Algorithm), Key: key}
@@ -132,7 +137,7 @@ func (k *Ring) RenewSecret(secret session.Secret) error {
 }
 
 // Run replaces generated keys daily and takes up a changed keys_file within
-// ten seconds, until ctx is done. What goes wrong is logged once and leaves
+// seconds, until ctx is done. What goes wrong is logged once and leaves
 // the keys as they are.
 func (k *Ring) Run(ctx context.Context) {
 	every, step := rotateEvery, k.rotate
@@ -152,6 +157,9 @@ func (k *Ring) Run(ctx context.Context) {
 		case <-tick.C:
 			if err := step(); err != nil {
 				k.log.Error("signing keys not changed; the old ones stay", "error", err)
+				if k.refused != nil {
+					k.refused(err)
+				}
 			}
 		}
 	}
@@ -178,12 +186,27 @@ func (k *Ring) recheck() error {
 		return nil
 	}
 	if err == nil {
+		err = k.retired(set.Keys[0])
+	}
+	if err == nil {
 		err = k.adopt(set)
 	}
 	if err == nil {
 		k.log.Info("changed signing keys taken up", "kid", set.Keys[0].KeyID)
 	}
 	return err
+}
+
+// retired is an error if a key signed before the one that does now: a file that
+// was put back, by a restored backup or by who holds its old keys.
+func (k *Ring) retired(current jose.JSONWebKey) error {
+	held := k.held.Load().set.Keys
+	for _, old := range held[min(2, len(held)):] { // behind the one that signs and the next
+		if old.KeyID == current.KeyID {
+			return fmt.Errorf("identity.jwt.keys_file: its first key, %s, is one that was retired; to use it all the same, restart", current.KeyID)
+		}
+	}
+	return nil
 }
 
 // ServeJWKS publishes the public keys (RFC 7517 §5) with an ETag, to be kept

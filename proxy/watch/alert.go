@@ -22,6 +22,7 @@ type Alert struct {
 	Network string    `json:"client_network,omitempty"`  // an IPv4 address, or an IPv6 /64, of the last
 	Device  string    `json:"device,omitempty"`          // browser and system of the last
 	Service string    `json:"service_account,omitempty"` // whose credential is refused
+	Secret  string    `json:"secret,omitempty"`          // key of the configuration whose changed secret is refused
 	Ended   string    `json:"ended,omitempty"`           // why the session ended that is still tried
 	Count   int       `json:"count"`                     // of what the rule counts
 	Window  int       `json:"window_seconds"`            // within which; 0: it is not about a time
@@ -42,7 +43,7 @@ func alertFrom(e *audit.Event) Alert {
 // event is the alert as the audit log has it.
 func (a *Alert) event() audit.Event {
 	return audit.Event{Time: a.Time, Kind: audit.Alert, Alert: a.Rule, Subject: a.Subject, Session: a.Session, Client: a.client,
-		Device: a.Device, As: a.Service, Count: a.Count, RequestID: a.ID}
+		Device: a.Device, As: a.Service, Operation: a.Secret, Count: a.Count, RequestID: a.ID}
 }
 
 // pause is the time after an alert in which it is not repeated.

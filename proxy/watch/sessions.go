@@ -146,3 +146,13 @@ func (w *Watch) service(e *audit.Event, now int64) {
 		w.raise(serviceCredential, key, Alert{Service: e.As}, w.cfg.ServiceCredential, since, now)
 	}
 }
+
+// secret looks at a changed secret that is not used: somebody who can write its
+// file may have put an old one back.
+func (w *Watch) secret(e *audit.Event, now int64) {
+	key := w.hash("secret " + e.Operation)
+	w.attempts.nth++
+	if since, full := w.services.make(key).add(w.attempts.nth, now, w.cfg.SecretRefused); full {
+		w.raise(secretRefused, key, Alert{Secret: e.Operation}, w.cfg.SecretRefused, since, now)
+	}
+}

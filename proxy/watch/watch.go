@@ -31,6 +31,7 @@ const (
 	newDevice         = "new_device"
 	revokedSession    = "revoked_session"
 	serviceCredential = "service_credential"
+	secretRefused     = "secret_refused"
 	bulkDownload      = "bulk_download"
 	bulkMiB           = "bulk_mib"
 	bulkDelete        = "bulk_delete"
@@ -38,7 +39,7 @@ const (
 
 // Rules are the names of all rules.
 func Rules() []string {
-	return []string{spray, sprayWide, guessing, failures, twoNetworks, changedAgent, newDevice, revokedSession, serviceCredential, bulkDownload, bulkMiB, bulkDelete}
+	return []string{spray, sprayWide, guessing, failures, twoNetworks, changedAgent, newDevice, revokedSession, serviceCredential, secretRefused, bulkDownload, bulkMiB, bulkDelete}
 }
 
 // Signer signs a request of ours over its body (RFC 9421).
@@ -147,6 +148,8 @@ func (w *Watch) See(e audit.Event) {
 			w.failed(&e, now)
 		}
 		w.usedOver(&e, now)
+	case audit.SecretRefused:
+		w.secret(&e, now)
 	case audit.SignIn, audit.Access, audit.Request:
 		if e.Subject == "" {
 			return
