@@ -16,6 +16,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"anteroom/integrations"
 	"anteroom/proxy"
 	"anteroom/proxy/upstream"
 	"anteroom/session"
@@ -85,6 +86,10 @@ func rotateKeyFile(file string, sys system) error {
 	if err != nil {
 		return fmt.Errorf("rotating keys: %w", err)
 	}
+	like, err := os.Stat(file)
+	if err != nil {
+		return fmt.Errorf("rotating keys: %w", err)
+	}
 	set, err := upstream.RotateKeySet(old)
 	if err != nil {
 		return fmt.Errorf("rotating keys of %s: %w", file, err)
@@ -95,13 +100,14 @@ func rotateKeyFile(file string, sys system) error {
 	}
 	defer os.Remove(tmp.Name())
 	_, err = tmp.Write(append(set, '\n'))
+	err = errors.Join(err, integrations.OwnedLike(tmp, like), tmp.Chmod(like.Mode().Perm())) // the server has to read it, whoever rotates
 	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
 		return fmt.Errorf("rotating keys: %w", err)
 	}
 	if err := os.Rename(tmp.Name(), file); err != nil {
 		return fmt.Errorf("rotating keys: %w", err)
 	}
-	fmt.Fprintf(sys.Out, "%s: the next key signs now; running servers take it up within seconds.\n", file)
+	fmt.Fprintf(sys.Out, "%s: the next key signs now; running servers take it up within seconds. Where the file is mounted into a container by itself, restart that.\n", file)
 	return nil
 }
 

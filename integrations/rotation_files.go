@@ -42,7 +42,7 @@ func makePlace(path string, like fs.FileInfo) (*os.File, error) {
 		return nil, bareFile(err)
 	}
 	_, err = f.WriteString(spaces)
-	err = errors.Join(err, ownedLike(f, like), f.Chmod(like.Mode().Perm()), f.Sync(), syncFolder(path))
+	err = errors.Join(err, OwnedLike(f, like), f.Chmod(like.Mode().Perm()), f.Sync(), syncFolder(path))
 	if err != nil {
 		f.Close()
 		os.Remove(path)

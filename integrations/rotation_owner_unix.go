@@ -8,9 +8,9 @@ import (
 	"syscall"
 )
 
-// ownedLike gives a file the owner and group that another has: whoever rotates
+// OwnedLike gives a file the owner and group that another has: whoever rotates
 // may be another user than whoever reads.
-func ownedLike(f *os.File, like fs.FileInfo) error {
+func OwnedLike(f *os.File, like fs.FileInfo) error {
 	info, err := f.Stat()
 	if err != nil {
 		return err
