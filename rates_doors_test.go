@@ -100,3 +100,18 @@ func TestSharedRates(t *testing.T) {
 		t.Errorf("without Redis a replica lets %d sign-ins begin, want 5 of its own", n)
 	}
 }
+
+// TestOthersPagesTakeNoTokens: a page of another site cannot use up the sign-ins
+// of whoever looks at it.
+func TestOthersPagesTakeNoTokens(t *testing.T) {
+	w := found(t, demo.Options{}, "ANTEROOM_SERVER_SIGN_IN_RATE=2 in 1h")
+	stranger := person.New(nil)
+	for range 5 {
+		if resp, _ := w.ask(stranger, "GET", "/auth/login", "", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors"); resp.StatusCode != http.StatusForbidden {
+			t.Errorf("an image on another site = %d, want 403", resp.StatusCode)
+		}
+	}
+	if resp, _ := w.ask(stranger, "GET", "/auth/login", "", "Sec-Fetch-Site: cross-site", asBrowser); resp.StatusCode != http.StatusSeeOther {
+		t.Errorf("a link on another site = %d, want the sign-in", resp.StatusCode)
+	}
+}

@@ -134,6 +134,9 @@ func (s *Server) gate(x *exchange, d *door) error {
 		return err
 	}
 	if d.byAddress != nil {
+		if fetchedElsewhere(x.r.Header) {
+			return &refusal{status: http.StatusForbidden, reason: reasonOrigin, style: d.refuse}
+		}
 		if err := s.rated(x, d.byAddress, throttle.Network(x.origin.client), d.refuse); err != nil {
 			return err
 		}
@@ -191,6 +194,13 @@ func (s *Server) sameSite(x *exchange, d *door) error {
 	return nil
 }
 
+// fetchedElsewhere reports whether another site's page had the browser load this
+// without anybody going there: such requests would use up what the person's
+// address may do (https://www.w3.org/TR/fetch-metadata/).
+func fetchedElsewhere(h http.Header) bool {
+	return h.Get("Sec-Fetch-Site") == "cross-site" && h.Get("Sec-Fetch-Mode") != "navigate"
+}
+
 // knownOrigin reports whether an Origin (RFC 6454 §6.2) is this site's or a
 // configured one. "null" is neither.
 func (s *Server) knownOrigin(origin string) bool {
@@ -209,7 +219,7 @@ func (s *Server) permit(d *door, caller authn.Caller, err error) error {
 	case errors.Is(err, authn.ErrBroken):
 		return &refusal{status: http.StatusServiceUnavailable, reason: reasonBroken, cause: err, style: d.refuse}
 	case errors.Is(err, authn.ErrThrottled):
-		return &refusal{status: http.StatusTooManyRequests, reason: reasonAttempts, cause: err, style: d.refuse, after: attemptsWait}
+		return &refusal{status: http.StatusTooManyRequests, reason: reasonAttempts, cause: err, style: d.refuse, after: throttledFor(err)}
 	case err != nil:
 		return &refusal{status: http.StatusUnauthorized, reason: reasonCredentials, cause: err, style: d.refuse}
 	case caller.Who == nil:
@@ -222,8 +232,14 @@ func (s *Server) permit(d *door, caller authn.Caller, err error) error {
 	return nil
 }
 
-// attemptsWait is what who failed too often is told to wait.
-const attemptsWait = 30 * time.Second
+// throttledFor is how long who failed too often is told to wait.
+func throttledFor(err error) time.Duration {
+	var t *authn.Throttled
+	if !errors.As(err, &t) {
+		return time.Second
+	}
+	return wholeSeconds(t.Wait)
+}
 
 // errSessionOver is the cause that an answer ends with its session. To who
 // asks no further it is context.Canceled, like a client that left.

@@ -37,5 +37,8 @@ func (s *Server) rated(x *exchange, l *rateLimit, key string, style refusalStyle
 		return nil
 	}
 	s.limits.hit(l.limit)
-	return &refusal{status: http.StatusTooManyRequests, reason: reasonRate, style: style, after: wait.Truncate(time.Second) + time.Second}
+	return &refusal{status: http.StatusTooManyRequests, reason: reasonRate, style: style, after: wholeSeconds(wait)}
 }
+
+// wholeSeconds is a wait as Retry-After says it (RFC 9110 §10.2.3): never too short.
+func wholeSeconds(d time.Duration) time.Duration { return (d + time.Second - 1).Truncate(time.Second) }

@@ -114,7 +114,7 @@ func (s *Server) layApps() error {
 		dest := upstream.Destination{URL: r.Upstream, Audience: r.Audience, JWTInQuery: r.JWTInQuery, Sign: r.Sign}
 		if r.Upstream == NoUpstream {
 			dest.URL = s.askedOrigin(r)
-			s.audiences = append(s.audiences, upstream.AudienceOf(s.o.Identity.JWT, dest))
+			s.accept(dest)
 			s.apps = append(s.apps, &door{name: doorApp, allow: authz.Allow{Public: true}, refuse: refuseByCaller, answer: s.nothing})
 			continue
 		}
@@ -131,12 +131,20 @@ func (s *Server) layApps() error {
 			}
 			made[dest] = f
 		}
-		s.audiences = append(s.audiences, upstream.AudienceOf(s.o.Identity.JWT, dest))
+		s.accept(dest)
 		d := &door{name: doorApp, allow: r.Allow, refuse: refuseByCaller, forward: made[dest], callers: s.callersOf(r.Allow)}
 		d.answer = func(x *exchange, who *session.Identity) error { return d.forward.Forward(x, x.r, who, &x.hop) }
 		s.apps = append(s.apps, d)
 	}
 	return nil
+}
+
+// accept has JWTs for a destination known here, too. One for nobody in
+// particular is for no door of ours.
+func (s *Server) accept(d upstream.Destination) {
+	if a := upstream.AudienceOf(s.o.Identity.JWT, d); a != upstream.NoAudience {
+		s.audiences = append(s.audiences, a)
+	}
 }
 
 // callersOf is who is known at a route: people with a session, and where it

@@ -54,7 +54,10 @@ func (s *Server) callback(x *exchange, who *session.Identity) error {
 		return s.signInRefusal(x, err)
 	}
 	if err := s.rated(x, s.rates.signInAccount, throttle.Account(result.Grant.Identity.Subject), refuseByPage); err != nil {
-		s.returnGrant(x, result.Grant)
+		x.who = &result.Grant.Identity                      // for the audit log
+		if result.Grant.Identity.Method != session.ByOIDC { // there it could end another sign-in of the same browser
+			s.returnGrant(x, result.Grant)
+		}
 		return err
 	}
 	if err := s.provision(x, &result); err != nil {
@@ -69,7 +72,10 @@ func (s *Server) callback(x *exchange, who *session.Identity) error {
 		x.Header().Del("Set-Cookie") // nobody else knows what opens the session
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), signOutTimeout)
 		defer cancel()
-		s.o.Sessions.Revoke(ctx, x.who.Subject, x.who.SessionID, session.EndRevoked)
+		if err := s.o.Sessions.EndOne(ctx, begun, session.EndRevoked); err != nil {
+			s.o.Log.Warn("session of an unfinished sign-in not ended", "error", err, "request_id", x.hop.RequestID)
+		}
+		s.returnGrant(x, result.Grant)
 		x.who = nil
 		return &refusal{status: http.StatusServiceUnavailable, reason: reasonAudit, cause: err, style: refuseByPage, page: pages.Unavailable{What: "store", RetryAfter: retryAfter}}
 	}

@@ -21,6 +21,7 @@ func NewBuckets(r *Redis, codec *Codec) *Buckets { return &Buckets{redis: r, cod
 var drawScript = newRedisScript(redisNow + `
 local tokens, every, debt = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == '1'
 local full = math.max(tonumber(redis.call('GET', KEYS[1]) or '0') or 0, now)
+full = math.min(full, now + 4 * tokens * every) -- another master's clock may have been ahead
 local wait = full - now - (tokens - 1) * every
 if wait > 0 and not debt then return math.ceil(wait) end
 full = full + every

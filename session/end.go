@@ -155,6 +155,11 @@ func (m *Manager) End(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	return grants, err
 }
 
+// EndOne ends a session that is at hand, whatever lists know of it.
+func (m *Manager) EndOne(ctx context.Context, s *Session, why End) error {
+	return m.end(ctx, s.live, why)
+}
+
 // end ends a session once: of several callers, the first does it. Those who
 // come later hear whether the store knows by now.
 func (m *Manager) end(ctx context.Context, l *live, why End) error {

@@ -13,6 +13,14 @@ import (
 // was good within a day, is.
 var ErrThrottled = errors.New("too many attempts")
 
+// Throttled is an ErrThrottled that says when to come again.
+type Throttled struct{ Wait time.Duration }
+
+func (t *Throttled) Error() string { return ErrThrottled.Error() }
+
+// Is reports that it is one.
+func (t *Throttled) Is(target error) bool { return target == ErrThrottled }
+
 // How many refused credentials one network, or one name from wherever, gets to
 // try: each is booked at Nextcloud on our own address, and slows everybody here
 // down. What is being asked costs nothing until it is refused, so that many good

@@ -190,8 +190,8 @@ func (a *Authorization) verdict(ctx context.Context, c session.Credential, quest
 		}
 	}()
 	try := func(in *throttle.Throttle, key string) error {
-		if !in.Begin(key) {
-			return ErrThrottled
+		if wait := in.Begin(key); wait > 0 {
+			return &Throttled{wait}
 		}
 		owed = append(owed, func(failed bool) { in.End(ctx, key, failed) })
 		return nil

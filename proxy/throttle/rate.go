@@ -29,8 +29,8 @@ func (r *Rate) UnmarshalText(text []byte) error {
 	count, window, ok := strings.Cut(string(text), " in ")
 	n, err := strconv.Atoi(strings.TrimSpace(count))
 	d, errWindow := time.ParseDuration(strings.TrimSpace(window))
-	if !ok || err != nil || errWindow != nil || n < 1 || n > mostCounted || d < time.Second || d > longestWindow {
-		return fmt.Errorf("is %q; write how many within which time are too many, such as 15 in 10m (at most %d in %s), or off", text, mostCounted, brief(longestWindow))
+	if !ok || err != nil || errWindow != nil || n < 1 || n > mostCounted || d < time.Second || d > longestWindow || d/time.Duration(n) < 10*time.Millisecond {
+		return fmt.Errorf("is %q; write how many within which time are too many, such as 15 in 10m (at most %d in %s, and 100 a second), or off", text, mostCounted, brief(longestWindow))
 	}
 	r.Count, r.Window = n, d
 	return nil

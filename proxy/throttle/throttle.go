@@ -83,22 +83,27 @@ func (t *Throttle) take(key string) (wait time.Duration) {
 	return wait
 }
 
-// Begin reports whether something may be tried whose price is known afterwards;
-// if so, End is owed. It asks nobody: that the bucket is empty for others too is
-// known from the last End.
-func (t *Throttle) Begin(key string) bool {
+// Begin asks whether something may be tried whose price is known afterwards. It
+// returns how long to wait; if that is 0, End is owed. It asks nobody else: that
+// the bucket is empty for others too is known from the last End.
+func (t *Throttle) Begin(key string) (wait time.Duration) {
 	if t.rate.Count == 0 {
-		return true
+		return 0
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.now()
 	b := t.bucket(key, now)
-	if b == nil || b.asking >= AskingAtOnce || t.wait(b, now) > 0 {
-		return false
+	switch {
+	case b == nil:
+		return t.rate.every()
+	case b.asking >= AskingAtOnce:
+		return max(t.wait(b, now), t.rate.every())
 	}
-	b.asking++
-	return true
+	if wait = t.wait(b, now); wait == 0 {
+		b.asking++
+	}
+	return wait
 }
 
 // End says what came of a try. One that costs takes a token, in debt if there is

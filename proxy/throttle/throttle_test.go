@@ -17,7 +17,7 @@ func TestRateText(t *testing.T) {
 			t.Errorf("UnmarshalText(%q) = %v, %v, want the same", text, r, err)
 		}
 	}
-	for _, text := range []string{"", "15", "in 10m", "15 in", "0 in 10m", "-1 in 10m", "10001 in 10m", "1 in 0s", "1 in 25h", "1 per 10m", "on"} {
+	for _, text := range []string{"", "15", "in 10m", "15 in", "0 in 10m", "-1 in 10m", "10001 in 10m", "1 in 0s", "1 in 25h", "1 per 10m", "on", "101 in 1s"} {
 		r := Rate{Count: 1}
 		if err := r.UnmarshalText([]byte(text)); err == nil || r.Count != 0 {
 			t.Errorf("UnmarshalText(%q) = %v, %v, want an error", text, r, err)
@@ -48,7 +48,7 @@ func TestTake(t *testing.T) {
 		}
 		off := New("test", Rate{}, nil, time.Now)
 		for range 1000 {
-			if off.Take(t.Context(), "a") != 0 || !off.Begin("a") {
+			if off.Take(t.Context(), "a") != 0 || off.Begin("a") != 0 {
 				t.Fatal("a rate that is off limits something")
 			}
 			off.End(t.Context(), "a", true)
@@ -90,7 +90,7 @@ func (s *store) Draw(_ context.Context, name string, tokens int, every time.Dura
 func TestShared(t *testing.T) {
 	rate := Rate{Count: 4, Window: 40 * time.Second}
 	begin := func(ctx context.Context, th *Throttle) bool {
-		if !th.Begin("a") {
+		if th.Begin("a") != 0 {
 			return false
 		}
 		th.End(ctx, "a", true)
@@ -132,22 +132,22 @@ func TestBounded(t *testing.T) {
 	now := time.Now()
 	th := New("test", Rate{Count: 10, Window: 50 * time.Second}, nil, func() time.Time { return now })
 	for range 10 {
-		if !th.Begin("worst") {
-			t.Fatal("Begin = false within the rate")
+		if th.Begin("worst") != 0 {
+			t.Fatal("Begin = a wait within the rate")
 		}
 		th.End(t.Context(), "worst", true)
 	}
 	for i := range 3 * maxRemembered {
 		key := fmt.Sprint(i)
-		if !th.Begin(key) {
-			t.Fatalf("Begin(%s) = false, want a newcomer to be let try", key)
+		if th.Begin(key) != 0 {
+			t.Fatalf("Begin(%s) = a wait, want a newcomer to be let try", key)
 		}
 		th.End(t.Context(), key, true)
 	}
 	if len(th.by) > maxRemembered {
 		t.Errorf("%d are remembered, want %d at most", len(th.by), maxRemembered)
 	}
-	if th.Begin("worst") {
+	if th.Begin("worst") == 0 {
 		t.Error("a flood of others had the worst forgotten")
 	}
 }

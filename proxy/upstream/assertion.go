@@ -166,6 +166,9 @@ func scheme(name string) string {
 	return ""
 }
 
+// NoAudience is the audience of a JWT without one.
+const NoAudience = "none"
+
 // AudienceOf is the aud of JWTs for a destination: its own, else the
 // configured one, else the origin of its URL (http for h2c; the whole URL of a
 // unix socket).

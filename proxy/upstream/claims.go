@@ -24,7 +24,7 @@ func (a *Asserter) claims(who *session.Identity, audience string, now, expires t
 	}
 	c["iat"], c["nbf"], c["exp"] = now.Unix(), now.Unix(), expires.Unix()
 	c["groups"] = append([]string{}, who.Groups...)
-	if audience == "none" {
+	if audience == NoAudience {
 		audience = ""
 	}
 	setOrDrop(c, "aud", audience)
