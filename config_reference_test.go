@@ -50,7 +50,7 @@ known is a fault, in the file and in the environment.
   ` + "`clients`" + `) are YAML there, too. **Durations** are written ` + "`90s`" + `, ` + "`30m`" + `, ` + "`12h`" + `.
 - **Secrets** (marked so) can be in a file: ` + "`client_secret_file`" + ` beside
   ` + "`client_secret`" + `, and the variable with ` + "`_FILE`" + ` at its end. A changed file is
-  taken up while the program runs: see [rotation.md](rotation.md).
+  taken up while the program runs, but for the few that [rotation.md](rotation.md) names.
 - ` + "`anteroom check`" + ` says all that is wrong, with line, key and remedy, and
   ` + "`anteroom check --print-config`" + ` what is in force.
 

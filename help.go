@@ -79,7 +79,7 @@ func invocations() []invoked {
 // begun, and stops where it would parse its arguments.
 func (i invoked) flagsOf() (shown []*flag.Flag) {
 	sys := system{Out: io.Discard, Err: io.Discard, looked: func(fs *flagSet) { shown = fs.shown() }}
-	_ = i.run(context.TODO(), nil, sys) // nothing of it runs
+	_ = i.run(context.Background(), nil, sys) // nothing of it runs
 	return shown
 }
 

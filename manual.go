@@ -108,7 +108,7 @@ func (p *page) commands() {
 func (p *page) about(i invoked) {
 	var about string
 	sys := system{Out: io.Discard, Err: io.Discard, looked: func(fs *flagSet) { about = fs.about }}
-	_ = i.run(context.TODO(), nil, sys)
+	_ = i.run(context.Background(), nil, sys)
 	for n, block := range strings.Split(sentence(about), "\n\n") {
 		if n > 0 {
 			p.line(".PP")

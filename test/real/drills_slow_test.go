@@ -70,7 +70,7 @@ func room(t *testing.T) int {
 func TestTenThousandConnections(t *testing.T) {
 	n := room(t)
 	if n < 1000 {
-		t.Skipf("only %d connections can be opened here (ulimit -n)", n)
+		t.Fatalf("only %d connections can be opened here: raise ulimit -n", n)
 	}
 	t.Logf("%d connections", n)
 	d := drilled(t, "ANTEROOM_SERVER_MAX_CONNECTIONS", fmt.Sprint(n), "ANTEROOM_SERVER_HEADER_TIMEOUT", "1m")

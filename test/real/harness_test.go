@@ -1,7 +1,8 @@
 //go:build real
 
 // Package realtest runs the built program against servers nobody here wrote:
-// two OpenID providers, a FastAPI application, a browser. Each suite starts
+// OpenID providers, a FastAPI application, a browser, front proxies, Redis, DAV
+// servers and clients, mail servers, Prometheus. Each suite starts
 // what it needs on loopback and stops it again; what cannot be started fails
 // the suite. The pretend Nextcloud runs inside the test process, so that its
 // knobs can be turned, and is reached over loopback all the same.
