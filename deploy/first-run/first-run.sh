@@ -11,7 +11,7 @@
 #   NEXTCLOUD_AT          where this job reaches Nextcloud
 #   HANDOVER, OWNER       the folder for the files, and whom they are for
 #   TEST_PASSWORD         of the user testdoc
-#   NEXTCLOUD_CLIENT_ID, NEXTCLOUD_CLIENT_SECRET   a client that was made by hand
+#   FIRST_RUN_CLIENT_ID, FIRST_RUN_CLIENT_SECRET   a client that was made by hand
 #   OCC                   how to run occ
 set -eu
 umask 077
@@ -148,7 +148,7 @@ by_hand() {
 		first-run:   1. Sign in at Nextcloud as its administrator.
 		first-run:   2. Administration settings: OpenID Connect clients, if that is there; else Security, OAuth 2.0.
 		first-run:   3. Add a client: name Anteroom, redirection URI $SITE/auth/callback, confidential.
-		first-run:   4. Put NEXTCLOUD_CLIENT_ID=… and NEXTCLOUD_CLIENT_SECRET=… into .env beside compose.yaml.
+		first-run:   4. Put FIRST_RUN_CLIENT_ID=… and FIRST_RUN_CLIENT_SECRET=… into .env beside compose.yaml.
 		first-run: Everything else that can be done is done.
 	END
 	exit 1
@@ -163,10 +163,10 @@ oidc_app() {
 }
 
 client() {
-	if [ -n "${NEXTCLOUD_CLIENT_ID:-}" ]; then
-		[ -n "${NEXTCLOUD_CLIENT_SECRET:-}" ] || fail 'NEXTCLOUD_CLIENT_ID is set, NEXTCLOUD_CLIENT_SECRET is not'
-		id=$NEXTCLOUD_CLIENT_ID
-		secret=$NEXTCLOUD_CLIENT_SECRET
+	if [ -n "${FIRST_RUN_CLIENT_ID:-}" ]; then
+		[ -n "${FIRST_RUN_CLIENT_SECRET:-}" ] || fail 'FIRST_RUN_CLIENT_ID is set, FIRST_RUN_CLIENT_SECRET is not'
+		id=$FIRST_RUN_CLIENT_ID
+		secret=$FIRST_RUN_CLIENT_SECRET
 		say 'client: the one that was made by hand'
 		return
 	fi

@@ -19,15 +19,24 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"anteroom/demo"
 	"anteroom/test/person"
 )
 
 // project is what docker compose makes of a file.
 type project struct {
+	Name     string
 	Services map[string]service
-	Volumes  map[string]any
-	Secrets  map[string]struct{ File string }
+	Volumes  map[string]struct{ Name string }
+	Networks map[string]struct {
+		Name string
+		IPAM struct {
+			Config []struct{ Gateway string }
+		}
+	}
+	Secrets map[string]struct{ File string }
 }
 
 type service struct {
@@ -57,7 +66,8 @@ type service struct {
 			}
 		}
 	}
-	DependsOn map[string]struct{ Condition string } `json:"depends_on"`
+	DependsOn  map[string]struct{ Condition string } `json:"depends_on"`
+	ExtraHosts []string                              `json:"extra_hosts"`
 }
 
 // compose runs docker compose config, which needs no daemon.
@@ -155,7 +165,8 @@ func TestComposeProduction(t *testing.T) {
 			"a user other than 0": s.User != "" && !strings.HasPrefix(s.User, "0"),
 			"a restart":           s.Restart == "unless-stopped",
 			"a healthcheck":       s.Healthcheck != nil && len(s.Healthcheck.Test) > 1,
-			"limits of resources": limits.CPUs > 0 && limits.Memory != "" && limits.Pids > 0,
+			"limits of resources": limits.Memory != "" && limits.Pids > 0,
+			"a start on one CPU":  limits.CPUs == 0, // Docker refuses more than there are
 			"a limit of its log":  s.Logging.Options["max-size"] != "",
 			"no port of the public": !slices.ContainsFunc(s.Ports, func(p struct {
 				HostIP string `json:"host_ip"`
@@ -196,6 +207,54 @@ func TestComposeProduction(t *testing.T) {
 		t.Errorf("anteroom check: %v:\n%s", err, out)
 	}
 	redisAsConfigured(t, p, dir, environ)
+}
+
+// TestComposeProductionApplication: an application on this machine is looked for
+// where network front alone leads by itself, and so is the front proxy.
+func TestComposeProductionApplication(t *testing.T) {
+	p := loadProject(t, "compose.production.yaml", filledIn(t)...)
+	if len(p.Networks["front"].IPAM.Config) != 1 {
+		t.Fatalf("network front = %+v, want one subnet", p.Networks["front"])
+	}
+	bridge, s := p.Networks["front"].IPAM.Config[0].Gateway, p.Services["anteroom"]
+	if got, want := s.ExtraHosts, []string{"host.docker.internal=" + bridge}; bridge == "" || !slices.Equal(got, want) {
+		t.Errorf("extra_hosts = %v, want %v", got, want)
+	}
+	if got, want := s.Environment["ANTEROOM_SERVER_TRUSTED_PROXIES"], bridge+"/32"; got != want {
+		t.Errorf("trusted proxies = %s, want %s", got, want)
+	}
+	for _, file := range []string{"deploy/compose.production.yaml", "deploy/.env.example", "docs/quickstart.md"} {
+		text := read(t, file)
+		for _, want := range []string{bridge, p.Networks["front"].Name, "0.0.0.0"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s does not say %s", file, want)
+			}
+		}
+	}
+}
+
+// TestComposeFilesLeaveEachOtherAlone: both are in one folder, and read one .env.
+func TestComposeFilesLeaveEachOtherAlone(t *testing.T) {
+	trial, production := loadProject(t, "compose.yaml"), loadProject(t, "compose.production.yaml", filledIn(t)...)
+	if trial.Name == production.Name || trial.Name == "" {
+		t.Errorf("both are project %q: one's containers would be taken for the other's", trial.Name)
+	}
+	volumes := map[string]bool{}
+	for _, v := range trial.Volumes {
+		volumes[v.Name] = true
+	}
+	for _, v := range production.Volumes {
+		if volumes[v.Name] {
+			t.Errorf("both have the volume %s", v.Name)
+		}
+	}
+	alone, err := compose(t, "compose.yaml")
+	if err != nil {
+		t.Fatal(alone)
+	}
+	if beside, err := compose(t, "compose.yaml", filledIn(t)...); err != nil || beside != alone {
+		t.Errorf("compose.yaml with production's .env: %v (-alone +beside):\n%s", err, cmp.Diff(alone, beside))
+	}
 }
 
 // redisAsConfigured starts Redis with the command of the file, and has the doctor
@@ -332,11 +391,11 @@ func TestStack(t *testing.T) {
 // TestStackWithAClientByHand: the way that first-run names where it cannot make
 // a client leads to a configuration that can be used.
 func TestStackWithAClientByHand(t *testing.T) {
-	p := loadProject(t, "compose.yaml", "NEXTCLOUD_CLIENT_ID=by-hand", "NEXTCLOUD_CLIENT_SECRET=canary-secret-by-hand")
+	p := loadProject(t, "compose.yaml", "FIRST_RUN_CLIENT_ID=by-hand", "FIRST_RUN_CLIENT_SECRET=canary-secret-by-hand")
 	o := freshOcc()
 	o.Oidc = ""
 	f := newFirstRun(t, o)
-	for _, name := range []string{"NEXTCLOUD_CLIENT_ID", "NEXTCLOUD_CLIENT_SECRET"} {
+	for _, name := range []string{"FIRST_RUN_CLIENT_ID", "FIRST_RUN_CLIENT_SECRET"} {
 		f.env[name] = p.Services["first-run"].Environment[name]
 	}
 	f.mustRun()

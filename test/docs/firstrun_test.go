@@ -88,7 +88,7 @@ func (f *firstRun) run() (string, error) {
 			}
 		}
 	}
-	for _, s := range []string{"NEXTCLOUD_CLIENT_SECRET"} {
+	for _, s := range []string{"FIRST_RUN_CLIENT_SECRET"} {
 		if v := f.env[s]; v != "" && strings.Contains(string(out), v) {
 			f.t.Errorf("first-run printed %s:\n%s", s, out)
 		}
@@ -245,9 +245,9 @@ func TestFirstRunRefusals(t *testing.T) {
 		want   []string
 	}{
 		{"not installed", func(o *occ) { o.Installed = false }, nil, []string{"Nextcloud is not installed yet"}},
-		{"no app store", func(o *occ) { o.Oidc = "" }, nil, []string{"The app oidc cannot be installed", "Security, OAuth 2.0", "http://localhost:8000/auth/callback", "NEXTCLOUD_CLIENT_ID", "that can be done is done"}},
+		{"no app store", func(o *occ) { o.Oidc = "" }, nil, []string{"The app oidc cannot be installed", "Security, OAuth 2.0", "http://localhost:8000/auth/callback", "FIRST_RUN_CLIENT_ID", "that can be done is done"}},
 		{"an app without commands", func(o *occ) { o.Oidc = "0.6.2" }, nil, []string{"makes no clients by occ", "OpenID Connect clients"}},
-		{"half a client by hand", nil, map[string]string{"NEXTCLOUD_CLIENT_ID": "abc"}, []string{"NEXTCLOUD_CLIENT_SECRET is not"}},
+		{"half a client by hand", nil, map[string]string{"FIRST_RUN_CLIENT_ID": "abc"}, []string{"FIRST_RUN_CLIENT_SECRET is not"}},
 		{"not a site", nil, map[string]string{"SITE": "localhost:8000"}, []string{"SITE is localhost:8000"}},
 		{"no folder", nil, map[string]string{"HANDOVER": "/nonexistent"}, []string{"/nonexistent is not there"}},
 	} {
@@ -278,7 +278,7 @@ func TestFirstRunWithAClientByHand(t *testing.T) {
 	o := freshOcc()
 	o.Oidc = ""
 	f := newFirstRun(t, o)
-	f.env["NEXTCLOUD_CLIENT_ID"], f.env["NEXTCLOUD_CLIENT_SECRET"] = "by-hand", "canary-secret-by-hand"
+	f.env["FIRST_RUN_CLIENT_ID"], f.env["FIRST_RUN_CLIENT_SECRET"] = "by-hand", "canary-secret-by-hand"
 	f.mustRun()
 	got := files(t, f.handover)
 	if got["client_secret"] != "canary-secret-by-hand" || !strings.Contains(got["anteroom.yaml"], `client_id: "by-hand"`) || len(got["app_password"]) != 72 {
