@@ -18,7 +18,7 @@ import (
 type fileSink struct {
 	name string
 	f    *os.File
-	size int64 // of whole lines
+	part int64 // bytes at its end of a write that failed, which are to be taken away
 }
 
 // prior is what a file says about the lines before.
@@ -47,25 +47,25 @@ func openFile(name string) (*fileSink, *prior, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("opening the audit file: %w", err)
 	}
-	p, size, err := begin(f, name)
+	p, err := begin(f, name)
 	if err != nil {
 		f.Close()
 		return nil, nil, fmt.Errorf("opening the audit file %s: %w", name, err)
 	}
-	return &fileSink{name: name, f: f, size: size}, p, nil
+	return &fileSink{name: name, f: f}, p, nil
 }
 
-func begin(f *os.File, name string) (*prior, int64, error) {
+func begin(f *os.File, name string) (*prior, error) {
 	if err := lock(f); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	last, torn, size, err := tail(f)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	if torn > 0 {
 		if err := f.Truncate(size); err != nil {
-			return nil, 0, err
+			return nil, err
 		}
 	}
 	p := &prior{torn: torn}
@@ -75,17 +75,17 @@ func begin(f *os.File, name string) (*prior, int64, error) {
 		if known && kept.chain == p.at.chain && kept.seq > p.at.seq {
 			p.missing, p.at = kept.seq-p.at.seq, kept
 		}
-		return p, size, nil
+		return p, nil
 	}
 	if known {
 		p.at = kept
-		return p, size, nil
+		return p, nil
 	}
 	if torn == 0 {
-		return nil, size, nil
+		return nil, nil
 	}
 	p.at = newLink()
-	return p, size, nil
+	return p, nil
 }
 
 // tail is the last whole line of a file, how many bytes follow it, and where
@@ -110,20 +110,39 @@ func tail(f *os.File) (last []byte, torn int, size int64, err error) {
 }
 
 func (s *fileSink) write(b *batch) error {
-	n, err := s.f.Write(b.text)
-	if err != nil {
-		if n > 0 { // part of a line must not stay in front of the next
-			err = errors.Join(err, s.f.Truncate(s.size))
-		}
+	if err := s.takeAway(); err != nil {
 		return err
 	}
-	s.size += int64(n)
+	n, err := s.f.Write(b.text)
+	if err != nil { // part of a line must not stay in front of the next
+		s.part = int64(n)
+		return errors.Join(err, s.takeAway())
+	}
 	switch err := s.f.Sync(); {
 	case err == nil, notAFile(err):
 		return nil
 	default:
 		return fmt.Errorf("%w: %w", errUnsynced, err)
 	}
+}
+
+// takeAway takes what a failed write left off the end. Until that is done nothing
+// is written. A file that somebody made shorter meanwhile is not made longer.
+func (s *fileSink) takeAway() error {
+	if s.part == 0 {
+		return nil
+	}
+	info, err := s.f.Stat()
+	if err != nil {
+		return err
+	}
+	if end := info.Size() - s.part; end >= 0 {
+		if err := s.f.Truncate(end); err != nil {
+			return fmt.Errorf("part of a line is at its end, and stays: %w", err)
+		}
+	}
+	s.part = 0
+	return nil
 }
 
 func (s *fileSink) close() error { return s.f.Close() }
