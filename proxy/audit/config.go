@@ -21,6 +21,7 @@ type Config struct {
 
 const (
 	mostQueued      = 32 << 10         // events that wait for output to take them
+	mostQueuedBytes = 64 << 20         // and their bytes
 	mostCopied      = 16 << 20         // bytes that wait for a copy
 	patience        = 5 * time.Second  // how long an event that is waited for may take
 	checkpointAfter = 10 * time.Second // at most between a line and a signature over it

@@ -65,6 +65,7 @@ func (c *copyTo) run() {
 				c.log.Info("a copy of the audit log takes lines again")
 			}
 			failing, retry = false, retryFirst
+			c.refused(b)
 			c.drop()
 			continue
 		}
@@ -97,6 +98,14 @@ func (c *copyTo) drop() {
 	c.bytes -= len(c.queue[0].text)
 	c.queue[0] = nil
 	c.queue = c.queue[1:]
+}
+
+// refused counts the lines that the place refuses for good.
+func (c *copyTo) refused(b *batch) {
+	if n := len(b.refused); n > 0 {
+		c.metrics.copiesLost.Add(float64(n))
+		c.log.Error("a copy of the audit log refuses lines for good: it lacks them", "lines", n)
+	}
 }
 
 // lose counts what is left.

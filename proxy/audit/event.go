@@ -91,14 +91,3 @@ func (e Event) By(who *session.Identity) Event {
 	}
 	return e
 }
-
-// longest is how much of a path a line holds, in bytes.
-const longest = 4 << 10
-
-// cut bounds what a client may make us write.
-func cut(s string) string {
-	if len(s) <= longest {
-		return s
-	}
-	return s[:longest] + "…"
-}

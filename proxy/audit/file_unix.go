@@ -21,3 +21,7 @@ func lock(f *os.File) error {
 func unsyncable(err error) bool {
 	return errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP)
 }
+
+// tooLong reports whether an error says that a datagram is longer than any that
+// is sent.
+func tooLong(err error) bool { return errors.Is(err, syscall.EMSGSIZE) }

@@ -53,6 +53,7 @@ type Log struct {
 
 	mu     sync.Mutex
 	queue  []entry // guarded by mu
+	bytes  int     // guarded by mu: of the queue
 	lost   int     // guarded by mu: events for which there was no room, and no line says so yet
 	full   bool    // guarded by mu: there was no room, and the program's log says so
 	closed bool    // guarded by mu
@@ -74,6 +75,15 @@ type entry struct {
 	text  []byte       // its JSON without the last brace
 	event *Event       // nil: nobody is shown it
 	told  chan<- error // holds one; nil: nobody waits
+}
+
+// size is how much room an event takes up, in bytes.
+func (e *entry) size() int {
+	n := len(e.text)
+	if shown := e.event; shown != nil {
+		n += len(shown.Method) + len(shown.Host) + len(shown.Path) + len(shown.Object) + len(shown.To)
+	}
+	return n
 }
 
 // Open opens the places that the configuration names. The log writes until it
@@ -232,7 +242,7 @@ func (l *Log) put(e Event, told chan<- error) error {
 		queued.text = l.encode(e)
 	}
 	l.mu.Lock()
-	if l.closed || len(l.queue) >= mostQueued {
+	if l.closed || len(l.queue) >= mostQueued || l.bytes+queued.size() > mostQueuedBytes {
 		l.lost++
 		said := l.full
 		l.full = true
@@ -243,7 +253,7 @@ func (l *Log) put(e Event, told chan<- error) error {
 		l.metrics.lost.Inc()
 		return fmt.Errorf("%w: too many wait to be written", ErrNotKept)
 	}
-	l.queue = append(l.queue, queued)
+	l.queue, l.bytes = append(l.queue, queued), l.bytes+queued.size()
 	first := len(l.queue) == 1
 	l.mu.Unlock()
 	if first {
@@ -257,7 +267,7 @@ func (l *Log) put(e Event, told chan<- error) error {
 
 // encode is an event's JSON without its last brace.
 func (l *Log) encode(e Event) []byte {
-	e.Path, e.To, e.Object = cut(l.paths.hide(e.Path, e.Plain)), cut(l.paths.hide(e.To, e.PlainTo)), cut(l.paths.hide(e.Object, 0))
+	e.Path, e.To, e.Object = l.paths.hide(e.Path, e.Plain), l.paths.hide(e.To, e.PlainTo), l.paths.hide(e.Object, 0)
 	return e.appendTo(make([]byte, 0, lineRoom))
 }
 

@@ -284,3 +284,78 @@ func TestOverflow(t *testing.T) {
 		t.Errorf("written = %d, want %d, and the loss", n, mostQueued)
 	}
 }
+
+// TestOverflowOfBytes: long events fill the room earlier.
+func TestOverflowOfBytes(t *testing.T) {
+	l := opened(t, Config{Output: "stdout", Window: time.Millisecond}, Options{Stdout: &bytes.Buffer{}})
+	l.Commit(t.Context(), Event{Kind: SignOut})
+	out := &flaky{fail: true}
+	l.out = out
+	long := strings.Repeat("x", pathMost)
+	kept := 0
+	for l.Write(Event{Kind: Access, Path: long, Object: long, To: long}) == nil {
+		kept++
+	}
+	if want := mostQueuedBytes / (3 * pathMost); kept > want || kept < want*9/10 {
+		t.Errorf("kept = %d events of 12 KiB, want about %d", kept, want)
+	}
+	out.set(false)
+	l.Close()
+	if n := len(events(t, out.text.String())); n != kept || l.bytes != 0 || !strings.Contains(out.text.String(), `"event":"lost","count":1`) {
+		t.Errorf("written = %d, %d bytes left, want %d, none, and the loss", n, l.bytes, kept)
+	}
+}
+
+// particular is a sink that refuses what has a word in it, for good.
+type particular struct {
+	flaky
+	word string
+}
+
+func (p *particular) write(b *batch) error {
+	b.refused = nil
+	return b.each(func(text []byte, of line) error {
+		if strings.Contains(string(text), p.word) {
+			b.refused = append(b.refused, of)
+			return nil
+		}
+		p.text.Write(append(text, '\n'))
+		return nil
+	})
+}
+
+// TestRefused: a line that output refuses for good holds up no other, whoever
+// waits for it is told, and a later line says that it is lost.
+func TestRefused(t *testing.T) {
+	l := opened(t, Config{Output: "stdout", Window: time.Millisecond}, Options{Stdout: &bytes.Buffer{}})
+	l.Commit(t.Context(), Event{Kind: SignOut})
+	out := &particular{word: "poison"}
+	l.out = out
+	for _, subject := range []string{"0", "poison", "1", "poison"} {
+		if err := l.Commit(t.Context(), Event{Kind: SignIn, Subject: subject}); errors.Is(err, ErrNotKept) != (subject == "poison") {
+			t.Errorf("Commit(%s) = %v", subject, err)
+		}
+	}
+	l.Close()
+	if s := subjects(events(t, out.text.String())); s != "01" || strings.Count(out.text.String(), `"event":"lost","count":1`) != 2 {
+		t.Errorf("written: %s, want 0 and 1, and two losses", out.text.String())
+	}
+}
+
+// TestRefusedLoss: where the line that says of a loss is refused, the loss is
+// said again.
+func TestRefusedLoss(t *testing.T) {
+	l := opened(t, Config{Output: "stdout", Window: time.Millisecond}, Options{Stdout: &bytes.Buffer{}})
+	l.Commit(t.Context(), Event{Kind: SignOut})
+	l.out = &particular{word: `"lost"`}
+	l.mu.Lock()
+	l.lost = 7
+	l.mu.Unlock()
+	l.Commit(t.Context(), Event{Kind: SignIn})
+	out := &particular{word: "poison"}
+	l.out = out
+	l.Close()
+	if !strings.Contains(out.text.String(), `"event":"lost","count":7`) {
+		t.Errorf("written: %s, want 7 lost", out.text.String())
+	}
+}

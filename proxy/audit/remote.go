@@ -103,10 +103,15 @@ func (s *syslogSink) write(b *batch) error {
 
 func (s *syslogSink) send(b *batch) error {
 	var out []byte
+	b.refused = nil
 	err := b.each(func(text []byte, of line) error {
 		head := fmt.Appendf(nil, "<%d>1 %s %s anteroom %s %s - ", priority(of.kind), of.time.UTC().Format("2006-01-02T15:04:05.000000Z"), s.host, s.pid, of.kind)
 		if s.network != "tcp" {
 			_, err := s.conn.Write(append(head, text...))
+			if tooLong(err) {
+				b.refused = append(b.refused, of)
+				return nil
+			}
 			return err
 		}
 		out = strconv.AppendInt(out, int64(len(head)+len(text)), 10)
@@ -166,7 +171,17 @@ type poster struct {
 	token  *atomic.Pointer[session.Secret]
 	client *http.Client
 	sign   Signer // nil: requests are not signed
+
+	since time.Time // when the collector began to refuse what lines say; zero: it does not
+	lasts time.Duration
 }
+
+// errRefused is a collector that does not want what it is sent, whenever that is.
+var errRefused = errors.New("the collector refuses these lines")
+
+// refusalLasts is how long a collector refuses lines before that is for good:
+// until then it may be a fault of its own.
+const refusalLasts = 30 * time.Second
 
 func newPoster(to string, cfg Config, token *atomic.Pointer[session.Secret], sign Signer) (*poster, error) {
 	c, err := tlsTo("", cfg.CAFile)
@@ -174,13 +189,54 @@ func newPoster(to string, cfg Config, token *atomic.Pointer[session.Secret], sig
 		return nil, err
 	}
 	t := &http.Transport{TLSClientConfig: c, TLSHandshakeTimeout: remoteTime, MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true}
-	return &poster{url: to, token: token, sign: sign, client: &http.Client{
+	return &poster{url: to, token: token, sign: sign, lasts: refusalLasts, client: &http.Client{
 		Transport: t, Timeout: remoteTime,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // nobody else gets the lines, nor the token
 	}}, nil
 }
 
+// write posts lines. Those of a group that stays refused are posted by halves,
+// down to the lines that are to blame.
 func (p *poster) write(b *batch) error {
+	b.refused = nil
+	err := p.post(b)
+	switch {
+	case err == nil:
+		p.since = time.Time{}
+		return nil
+	case !errors.Is(err, errRefused):
+		return err
+	case p.since.IsZero():
+		p.since = time.Now()
+	}
+	if time.Since(p.since) < p.lasts {
+		return err
+	}
+	b.refused, err = p.halves(b)
+	return err
+}
+
+// halves posts a refused group in parts, and reports what is refused of it.
+func (p *poster) halves(b *batch) (refused []line, err error) {
+	n := len(b.lines)
+	if n == 1 {
+		return b.lines, nil
+	}
+	for _, half := range []*batch{b.part(0, n/2), b.part(n/2, n)} {
+		err := p.post(half)
+		if errors.Is(err, errRefused) {
+			var more []line
+			more, err = p.halves(half)
+			refused = append(refused, more...)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return refused, nil
+}
+
+func (p *poster) post(b *batch) error {
 	r, err := http.NewRequest(http.MethodPost, p.url, bytes.NewReader(b.text))
 	if err != nil {
 		return err
@@ -201,6 +257,10 @@ func (p *poster) write(b *batch) error {
 	}
 	defer resp.Body.Close()
 	io.Copy(io.Discard, io.LimitReader(resp.Body, answerMost))
+	switch resp.StatusCode {
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
+		return fmt.Errorf("%w: it answered %d", errRefused, resp.StatusCode)
+	}
 	if resp.StatusCode/100 != 2 {
 		return fmt.Errorf("the collector answered %d", resp.StatusCode)
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -17,8 +18,13 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"anteroom/session"
 )
 
 // message is one syslog message as RFC 5424 §6 has it.
@@ -233,6 +239,141 @@ func TestPosting(t *testing.T) {
 	for _, h := range c.heads {
 		if h.Get("Authorization") != "Bearer canary-token" || h.Get("Content-Type") != "application/x-ndjson" || h.Get("Signature") == "" {
 			t.Errorf("posted with %v", h)
+		}
+	}
+}
+
+// fussy answers 400 to what has a word in it, and 413 to what is long.
+type fussy struct {
+	collector
+	asked int
+}
+
+func (f *fussy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	f.asked++
+	switch {
+	case bytes.Contains(body, []byte("poison")):
+		w.WriteHeader(http.StatusBadRequest)
+	case len(body) > 2000:
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
+	default:
+		f.text.Write(body)
+	}
+}
+
+// numbered is a batch of lines of some subjects.
+func numbered(subjects ...string) *batch {
+	b, at := new(batch), newLink()
+	for _, s := range subjects {
+		b.text = at.add(b.text, (&Event{Kind: Access, Subject: s}).appendTo(nil), nil)
+		b.lines = append(b.lines, line{end: len(b.text), kind: Access})
+	}
+	return b
+}
+
+// TestPostingRefused: a collector that keeps on refusing a group gets all of it
+// but the lines that it refuses.
+func TestPostingRefused(t *testing.T) {
+	c := new(fussy)
+	server := httptest.NewServer(c)
+	defer server.Close()
+	p, err := newPoster(server.URL, Config{}, new(atomic.Pointer[session.Secret]), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.token.Store(new(session.Secret))
+	all := strings.Split("a b poison c d e poison f g h i j k l m n o p q r s", " ")
+	b := numbered(all...)
+	if err := p.write(b); !errors.Is(err, errRefused) || c.asked != 1 || len(b.refused) != 0 {
+		t.Errorf("write = %v after %d requests, want it refused at first", err, c.asked)
+	}
+	p.lasts = 0
+	if err := p.write(b); err != nil || len(b.refused) != 2 {
+		t.Errorf("write(refused for long) = %v, %d lines refused, want two", err, len(b.refused))
+	}
+	if s := subjects(events(t, c.text.String())); s != "abcdefghijklmnopqrs" {
+		t.Errorf("the collector has %s, want all but the poison, in order", s)
+	}
+	server.Close()
+	if err := p.write(b); err == nil || errors.Is(err, errRefused) {
+		t.Errorf("write(collector away) = %v, want an error that is no refusal", err)
+	}
+}
+
+// TestDatagramTooLong: a line that no datagram holds is left out, and those
+// around it arrive.
+func TestDatagramTooLong(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "log")
+	for _, network := range []string{"udp", "unix"} {
+		address, listenOn := "127.0.0.1:0", "udp"
+		if network == "unix" {
+			address, listenOn = socket, "unixgram"
+		}
+		in, err := net.ListenPacket(listenOn, address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer in.Close()
+		s, err := newSyslog(network, in.LocalAddr().String(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.close()
+		b := numbered("0", "long", "1")
+		long := &batch{text: []byte(strings.Repeat("x", 1<<20) + "\n"), lines: []line{{end: 1<<20 + 1, kind: Access}}}
+		b = joined(b.part(0, 1), long, b.part(2, 3))
+		if err := s.write(b); err != nil || len(b.refused) != 1 {
+			t.Errorf("%s: write = %v, %d refused, want one", network, err, len(b.refused))
+		}
+		got := ""
+		buf := make([]byte, 1<<16)
+		for range 2 {
+			in.SetReadDeadline(time.Now().Add(5 * time.Second))
+			n, _, err := in.ReadFrom(buf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got += subjects(collected(t, []string{string(buf[:n])}))
+		}
+		if got != "01" {
+			t.Errorf("%s: events = %s, want 01", network, got)
+		}
+	}
+}
+
+func joined(parts ...*batch) *batch {
+	b := new(batch)
+	for _, p := range parts {
+		for _, l := range p.lines {
+			l.end += len(b.text)
+			b.lines = append(b.lines, l)
+		}
+		b.text = append(b.text, p.text...)
+	}
+	return b
+}
+
+// TestCopyRefuses: what a copy refuses for good is counted, and holds up nothing.
+func TestCopyRefuses(t *testing.T) {
+	to, reg := &particular{word: "poison"}, prometheus.NewRegistry()
+	c := newCopy(to, slog.New(slog.DiscardHandler), newMetrics(reg, new(Log)))
+	c.give(numbered("0", "poison", "1"))
+	c.give(numbered("2"))
+	for c.first() != nil {
+		time.Sleep(time.Millisecond)
+	}
+	c.close()
+	if s := subjects(events(t, to.text.String())); s != "012" {
+		t.Errorf("the copy has %s, want 012", s)
+	}
+	all, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range all {
+		if n := f.GetMetric()[0].GetCounter().GetValue(); f.GetName() == "anteroom_audit_copies_lost_total" && n != 1 {
+			t.Errorf("counted as lost: %v, want 1", n)
 		}
 	}
 }

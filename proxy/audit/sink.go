@@ -13,7 +13,8 @@ import (
 type sink interface {
 	// write takes whole lines. An error says that none of them is there, as far as
 	// can be told: they come again. errUnsynced: they are there, but may not
-	// outlast the machine.
+	// outlast the machine. Lines that the place would refuse again and again are
+	// left out, and noted in b.
 	write(b *batch) error
 	close() error
 }
@@ -22,6 +23,22 @@ type sink interface {
 type batch struct {
 	text  []byte
 	lines []line
+
+	refused []line // by the place, for good: it has all but these
+}
+
+// part is some of the lines, from one up to before another.
+func (b *batch) part(from, to int) *batch {
+	begin := 0
+	if from > 0 {
+		begin = b.lines[from-1].end
+	}
+	p := &batch{text: b.text[begin:b.lines[to-1].end]}
+	for _, l := range b.lines[from:to] {
+		l.end -= begin
+		p.lines = append(p.lines, l)
+	}
+	return p
 }
 
 // line is one of them: where it ends in the text, and what a sink may want to
@@ -30,6 +47,7 @@ type line struct {
 	end  int
 	kind Kind
 	time time.Time
+	told chan<- error // who waits for it; nil: nobody
 }
 
 // each calls f with every line, without its newline.

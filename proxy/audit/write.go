@@ -2,6 +2,7 @@ package audit
 
 import (
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -87,15 +88,18 @@ func (l *Log) stir() {
 	}
 }
 
-// mostAtOnce is how many events are written together.
-const mostAtOnce = 4096
+// How much is written together: events, and bytes of them, which collectors bound.
+const (
+	mostAtOnce      = 4096
+	mostBytesAtOnce = 1 << 20
+)
 
 // flush writes a group of events. It reports whether there are more, and output
 // takes them.
 func (l *Log) flush() bool {
 	l.mu.Lock()
-	n := min(len(l.queue), mostAtOnce)
-	group := append(l.spare[:0], l.queue[:n]...)
+	n := l.groupLocked()
+	group, more := append(l.spare[:0], l.queue[:n]...), n < len(l.queue)
 	lost := l.lost
 	l.mu.Unlock()
 	if n == 0 && lost == 0 && (l.opening == nil || l.off) {
@@ -112,6 +116,7 @@ func (l *Log) flush() bool {
 	for _, e := range group {
 		b.text = l.at.add(b.text, e.text, nil)
 		l.noteLine(b, e.kind, e.time)
+		b.lines[len(b.lines)-1].told = e.told
 	}
 	due := l.unsigned >= checkpointLines || now.Sub(l.since) >= checkpointAfter
 	if due {
@@ -120,7 +125,7 @@ func (l *Log) flush() bool {
 	err := l.store(b)
 	if err != nil && !errors.Is(err, errUnsynced) {
 		l.at, l.since, l.unsigned = before, sinceBefore, unsignedBefore
-		l.shown = n
+		l.shown += n
 		l.tellWaiting()
 		return false
 	}
@@ -128,10 +133,43 @@ func (l *Log) flush() bool {
 	if due {
 		l.noteHead(now)
 	}
-	l.taken(group, n, lost, err)
+	l.taken(group, n, lost-l.refused(b, lost), err)
 	l.text, l.spare = b.text, group
 	clear(l.spare)
-	return err == nil && n == mostAtOnce
+	return err == nil && more
+}
+
+// groupLocked is how many events at the head of the queue are written together.
+func (l *Log) groupLocked() int {
+	size := 0
+	for i := range min(len(l.queue), mostAtOnce) {
+		if size += len(l.queue[i].text); size > mostBytesAtOnce && i > 0 {
+			return i
+		}
+	}
+	return min(len(l.queue), mostAtOnce)
+}
+
+// refused counts the lines that output refuses for good, and tells whoever waits
+// for them. With them goes a line that said of lost others; those are to be said
+// again.
+func (l *Log) refused(b *batch, lost int) (events int) {
+	if len(b.refused) == 0 {
+		return 0
+	}
+	for _, of := range b.refused {
+		switch {
+		case of.kind == Lost:
+			events += lost
+			continue
+		case of.told != nil:
+			of.told <- fmt.Errorf("%w: output refuses this line", ErrNotKept)
+		}
+		events++
+		l.metrics.lost.Inc()
+	}
+	l.o.Log.Error("audit.output refuses lines for good: they are lost", "lines", len(b.refused))
+	return events
 }
 
 // store writes lines to output, and hands them to the copies.
@@ -164,6 +202,9 @@ func (l *Log) store(b *batch) error {
 // taken takes what was written out of the queue, and tells whom it concerns.
 func (l *Log) taken(group []entry, n, lost int, err error) {
 	l.mu.Lock()
+	for i := range n {
+		l.bytes -= l.queue[i].size()
+	}
 	rest := copy(l.queue, l.queue[n:])
 	clear(l.queue[rest:])
 	l.queue = l.queue[:rest]
@@ -175,7 +216,10 @@ func (l *Log) taken(group []entry, n, lost int, err error) {
 	}
 	for _, e := range group {
 		if e.told != nil {
-			e.told <- notKept(err)
+			select {
+			case e.told <- notKept(err):
+			default: // knows that its line is refused
+			}
 		}
 	}
 }
@@ -237,7 +281,7 @@ func (l *Log) noteLine(b *batch, k Kind, t time.Time) {
 		l.since = l.o.Now()
 	}
 	l.unsigned++
-	b.lines = append(b.lines, line{len(b.text), k, t})
+	b.lines = append(b.lines, line{end: len(b.text), kind: k, time: t})
 }
 
 // sign adds a line whose hash is signed, if there is a key, and notes beside a
