@@ -13,6 +13,9 @@ func (l *loader) checkTelemetry() {
 	if _, err := trace.ParseHeaders(t.OTLPHeaders); err != nil {
 		l.breaks("telemetry.otlp_headers", "%s", err)
 	}
+	if t.TrustTraces && len(l.cfg.Server.TrustedProxies) == 0 {
+		l.breaks("telemetry.trust_traces", "is for proxies in server.trusted_proxies, which is empty; name them, or take this out")
+	}
 	if t.OTLPEndpoint == "" {
 		if t.OTLPHeaders != "" {
 			l.breaks("telemetry.otlp_headers", "is set, yet telemetry.otlp_endpoint is not; name the collector")

@@ -203,7 +203,7 @@ func TestExtAuthzAttacks(t *testing.T) {
 
 // TestExtAuthzClient: X-Forwarded-For counts from a trusted proxy alone.
 func TestExtAuthzClient(t *testing.T) {
-	w, e := envoyTown(t)
+	w, e := envoyTown(t, "ANTEROOM_TELEMETRY_TRUST_TRACES=true")
 	for _, tt := range []struct{ source, forwarded, want string }{
 		{"192.0.2.7", "198.51.100.1", "192.0.2.7"},
 		{"192.0.2.7", "somebody", "192.0.2.7"},

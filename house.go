@@ -189,7 +189,7 @@ func (h *house) buildServer(cookies *session.Cookies, codec *session.Codec) erro
 		Clients: h.cfg.Clients, People: h.signIn, Tokens: h.signIn,
 		Sessions: h.sessions, Cookies: cookies, SignIn: h.signIn,
 		Keys: h.keys, Asserter: upstream.NewAsserter(h.cfg.Identity, h.cfg.Server.PublicURL, h.keys, time.Now),
-		Audit: h.audit, Trace: h.trace, Pages: p, Buckets: buckets, Provisioner: h.provision, Mirror: h.mirror, NextcloudURL: h.cfg.Nextcloud.URL, Version: v, Log: h.log, Registry: h.registry,
+		Audit: h.audit, Trace: h.trace, TrustTraces: h.cfg.Telemetry.TrustTraces, Pages: p, Buckets: buckets, Provisioner: h.provision, Mirror: h.mirror, NextcloudURL: h.cfg.Nextcloud.URL, Version: v, Log: h.log, Registry: h.registry,
 	})
 	return err
 }

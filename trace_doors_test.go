@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -216,14 +217,20 @@ func TestTraceOfDoors(t *testing.T) {
 	}
 }
 
-// TestTraceOfExtAuthz: Envoy's questions are traced, as part of its trace.
+// TestTraceOfExtAuthz: Envoy's questions are traced, as part of its trace where
+// that is believed.
 func TestTraceOfExtAuthz(t *testing.T) {
-	c := newCollector(t, httptest.NewServer)
-	w, e := envoyTown(t, "ANTEROOM_TELEMETRY_OTLP_ENDPOINT="+c.URL)
-	e.ask(e.question("GET", w.site+"/public/x", "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"))
-	s := c.named(w, "GET /public")
-	if a := attributes(s.Attributes); a["anteroom.door"] != "forward_auth" || statusOf(s) != 200 || hex.EncodeToString(s.TraceId) != "0af7651916cd43dd8448eb211c80319c" {
-		t.Errorf("the question's span: %v", s)
+	for _, trust := range []bool{true, false} {
+		c := newCollector(t, httptest.NewServer)
+		w, e := envoyTown(t, "ANTEROOM_TELEMETRY_OTLP_ENDPOINT="+c.URL, fmt.Sprintf("ANTEROOM_TELEMETRY_TRUST_TRACES=%v", trust))
+		o := e.send(nil, "GET", w.site+"/public/x", "traceparent: 00-"+theirs+"-b7ad6b7169203331-01", "x-request-id: client-test")
+		s := c.named(w, "GET /public")
+		if a := attributes(s.Attributes); a["anteroom.door"] != "forward_auth" || statusOf(s) != 200 || (hex.EncodeToString(s.TraceId) == theirs) != trust {
+			t.Errorf("trusted %v: the question's span: %v", trust, s)
+		}
+		if id := o.app["x-request-id"]; len(id) != 1 || (id[0] == "client-test") != trust {
+			t.Errorf("trusted %v: the application gets X-Request-Id %q", trust, id)
+		}
 	}
 }
 
@@ -234,28 +241,30 @@ const theirs = "0af7651916cd43dd8448eb211c80319c"
 func TestTraceContext(t *testing.T) {
 	tests := []struct {
 		name, ratio, parent, state string
-		trusted                    bool
+		trusted, traces            bool // the proxy, and what it says of traces
 		goesOn, recorded           bool
 		passed                     string // tracestate at the application
 	}{
-		{"of a trusted proxy", "0", "00-" + theirs + "-b7ad6b7169203331-01", "rojo=1,congo=t61rcWkgMzE", true, true, true, "rojo=1,congo=t61rcWkgMzE"},
-		{"of a trusted proxy, not sampled", "1", "00-" + theirs + "-b7ad6b7169203331-00", "rojo=1", true, true, false, "rojo=1"},
-		{"a state that is none", "1", "00-" + theirs + "-b7ad6b7169203331-01", "Rojo", true, true, true, ""},
-		{"a parent that is none", "1", "00-" + theirs + "-0000000000000000-01", "rojo=1", true, false, true, ""},
-		{"of a client", "1", "00-" + theirs + "-b7ad6b7169203331-00", "rojo=1", false, false, true, ""},
-		{"of a client that wants to be sampled", "0", "00-" + theirs + "-b7ad6b7169203331-01", "rojo=1", false, false, false, ""},
-		{"nobody's", "1", "", "", false, false, true, ""},
-		{"nobody's, none recorded", "0", "", "", false, false, false, ""},
+		{"of a trusted proxy", "0", "00-" + theirs + "-b7ad6b7169203331-01", "rojo=1,congo=t61rcWkgMzE", true, true, true, true, "rojo=1,congo=t61rcWkgMzE"},
+		{"of a trusted proxy, not sampled", "1", "00-" + theirs + "-b7ad6b7169203331-00", "rojo=1", true, true, true, false, "rojo=1"},
+		{"a state that is none", "1", "00-" + theirs + "-b7ad6b7169203331-01", "Rojo", true, true, true, true, ""},
+		{"a parent that is none", "1", "00-" + theirs + "-0000000000000000-01", "rojo=1", true, true, false, true, ""},
+		{"handed on by a proxy that does not trace", "1", "00-" + theirs + "-b7ad6b7169203331-00", "rojo=1", true, false, false, true, ""},
+		{"handed on, and wants to be sampled", "0", "00-" + theirs + "-b7ad6b7169203331-01", "rojo=1", true, false, false, false, ""},
+		{"of a client", "1", "00-" + theirs + "-b7ad6b7169203331-00", "rojo=1", false, false, false, true, ""},
+		{"of a client that wants to be sampled", "0", "00-" + theirs + "-b7ad6b7169203331-01", "rojo=1", false, false, false, false, ""},
+		{"nobody's", "1", "", "", false, false, false, true, ""},
+		{"nobody's, none recorded", "0", "", "", false, false, false, false, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			c := newCollector(t, httptest.NewServer)
 			env := []string{"ANTEROOM_TELEMETRY_OTLP_ENDPOINT=" + c.URL, "ANTEROOM_TELEMETRY_TRACE_RATIO=" + tt.ratio, `ANTEROOM_ROUTES=[{path: /public, allow: public}, {path: /}]`}
 			if tt.trusted {
-				env = append(env, "ANTEROOM_SERVER_TRUSTED_PROXIES=127.0.0.1,::1")
+				env = append(env, "ANTEROOM_SERVER_TRUSTED_PROXIES=127.0.0.1,::1", fmt.Sprintf("ANTEROOM_TELEMETRY_TRUST_TRACES=%v", tt.traces))
 			}
 			w := found(t, demo.Options{}, env...)
-			w.ask(nil, "GET", "/public/", "", "Traceparent: "+tt.parent, "Tracestate: "+tt.state)
+			w.ask(nil, "GET", "/public/", "", "Traceparent: "+tt.parent, "Tracestate: "+tt.state, "X-Request-Id: their-request")
 			w.stop() // what is left is sent
 			seen := w.app.requests()
 			if len(seen) != 1 {
@@ -264,6 +273,9 @@ func TestTraceContext(t *testing.T) {
 			tp, state := seen[0].Header.Get("Traceparent"), seen[0].Header.Get("Tracestate")
 			if goesOn := strings.Contains(tp, theirs); goesOn != tt.goesOn || state != tt.passed || strings.Contains(tp, "b7ad6b7169203331") {
 				t.Errorf("the application gets %q and %q, want their trace to go on: %v, and %q", tp, state, tt.goesOn, tt.passed)
+			}
+			if id := seen[0].Header.Get("X-Request-Id"); len(id) < 8 || (id == "their-request") != tt.traces || strings.Contains(w.log.String(), "their-request") != tt.traces {
+				t.Errorf("the application gets X-Request-Id %q, want theirs: %v, and the same in the log", id, tt.traces)
 			}
 			server, client := spanNamed(c.spans, "GET /public"), spanNamed(c.spans, "GET application")
 			if (server != nil) != tt.recorded || (client != nil) != tt.recorded || strings.HasSuffix(tp, "-01") != tt.recorded {
@@ -282,9 +294,10 @@ func TestTraceContext(t *testing.T) {
 	}
 }
 
-// TestTraceOff: nothing is sent, yet a trusted proxy's context goes on.
+// TestTraceOff: nothing is sent, yet a trusted proxy's context goes on where it
+// is believed.
 func TestTraceOff(t *testing.T) {
-	w := found(t, demo.Options{}, "ANTEROOM_SERVER_TRUSTED_PROXIES=127.0.0.1,::1", `ANTEROOM_ROUTES=[{path: /public, allow: public}, {path: /}]`)
+	w := found(t, demo.Options{}, "ANTEROOM_SERVER_TRUSTED_PROXIES=127.0.0.1,::1", "ANTEROOM_TELEMETRY_TRUST_TRACES=true", `ANTEROOM_ROUTES=[{path: /public, allow: public}, {path: /}]`)
 	w.ask(nil, "GET", "/public/", "", "Traceparent: 00-"+theirs+"-b7ad6b7169203331-01", "Tracestate: rojo=1")
 	seen := w.app.requests()[0]
 	if tp := seen.Header.Get("Traceparent"); !strings.HasPrefix(tp, "00-"+theirs) || strings.Contains(tp, "b7ad") || seen.Header.Get("Tracestate") != "rojo=1" {
@@ -416,6 +429,7 @@ func TestTelemetryRules(t *testing.T) {
 		{"ANTEROOM_TELEMETRY_OTLP_HEADERS=Authorization=canary", "telemetry.otlp_endpoint is not"},
 		{"ANTEROOM_TELEMETRY_OTLP_HEADERS=canary", "telemetry.otlp_headers: is not name=value"},
 		{"ANTEROOM_TELEMETRY_OTLP_CA_FILE=/no/such/file", "telemetry.otlp_ca_file"},
+		{"ANTEROOM_TELEMETRY_TRUST_TRACES=true", "telemetry.trust_traces: is for proxies in server.trusted_proxies"},
 		{"ANTEROOM_TELEMETRY_TRACE_RATIO=2", "write a share from 0 to 1"},
 		{"ANTEROOM_TELEMETRY_TRACE_RATIO=NaN", "write a share from 0 to 1"},
 	}

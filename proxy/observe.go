@@ -195,7 +195,8 @@ var requestIDForm = regexp.MustCompile(`^[A-Za-z0-9._-]{8,64}$`)
 
 // identify names the request: an id for people and a W3C trace context
 // (https://www.w3.org/TR/trace-context/), the one part of the other. What a
-// trusted proxy named keeps its name.
+// trusted proxy named keeps its name where that is believed: many hand on what
+// the client said.
 func (x *exchange) identify() {
 	var b [24]byte
 	binary.NativeEndian.PutUint64(b[0:], rand.Uint64())  // #nosec G404 -- names a request, opens nothing
@@ -207,7 +208,7 @@ func (x *exchange) identify() {
 	out[35] = '-'
 	hex.Encode(out[36:], b[16:])
 	copy(out[52:], "-01")
-	if x.origin.trusted {
+	if x.origin.traces {
 		tp := x.r.Header.Get("Traceparent")
 		if _, ok := trace.Parse(tp); ok {
 			copy(out[:36], tp[:36]) // the trace goes on; the parent is this hop
@@ -217,7 +218,7 @@ func (x *exchange) identify() {
 	}
 	x.hop.Traceparent = string(out[:])
 	x.hop.RequestID = x.hop.Traceparent[3:35]
-	if x.origin.trusted {
+	if x.origin.traces {
 		if id := x.r.Header.Get("X-Request-Id"); requestIDForm.MatchString(id) {
 			x.hop.RequestID = id
 		}

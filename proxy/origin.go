@@ -22,6 +22,7 @@ type origins struct {
 	hosts   map[string]bool
 	domain  string // a shared cookie domain: hosts below it are ours; "" for none
 	trusted []netip.Prefix
+	traces  bool // what they say of traces is believed, too
 }
 
 // origin is what is known of a request's way here.
@@ -32,6 +33,7 @@ type origin struct {
 	host      string // as the client named it
 	site      string // host in canonical form: lower case, without a default port
 	trusted   bool   // the peer is a trusted proxy
+	traces    bool   // its trace context and request id are believed, too
 }
 
 var errForwarded = errors.New("a trusted proxy sent forwarding headers that cannot be read")
@@ -68,7 +70,7 @@ func (o *origins) of(r *http.Request) (origin, error) {
 	}
 	g.forwarded = g.client
 	if len(o.trusted) > 0 && o.trusts(g.client) {
-		g.trusted = true
+		g.trusted, g.traces = true, o.traces
 		if err := o.believe(&g, r.Header); err != nil {
 			return g, err
 		}
@@ -80,7 +82,7 @@ func (o *origins) of(r *http.Request) (origin, error) {
 // behind is the origin of a request that a trusted proxy told us of, and that
 // reached it from source. What names the site is for the proxy to tell.
 func (o *origins) behind(source netip.Addr, h http.Header) (origin, error) {
-	g := origin{client: source.String(), trusted: true}
+	g := origin{client: source.String(), trusted: true, traces: o.traces}
 	g.forwarded = g.client
 	if !o.trustsAddr(source) {
 		return g, nil

@@ -52,6 +52,7 @@ type Options struct {
 	Provisioner *upstream.Provisioner // nil: the application is told of nobody before they come
 	Pages       *pages.Pages
 	Trace       *trace.Tracer // nil: nothing is traced
+	TrustTraces bool          // trusted proxies name requests and traces
 
 	Integrations integrations.Config       // those with a mount are served
 	Nextcloud    *http.Client              // what they are reached with; nil: they are not
@@ -118,6 +119,7 @@ func New(o Options) (*Server, error) {
 	if s.origins, err = newOrigins(o.Config, public, o.Cookies.Domain()); err != nil {
 		return nil, err
 	}
+	s.origins.traces = o.TrustTraces
 	if err := s.csrf.AddTrustedOrigin(originOf(public)); err != nil {
 		return nil, fmt.Errorf("server.public_url: %w", err)
 	}

@@ -7,16 +7,16 @@ import (
 )
 
 // traced begins the span of a request that has its name. It belongs to the
-// trace of a trusted proxy's, and of nobody else's, whose sampling would be
-// believed, too; a sign-in that comes back belongs to the trace in which it
-// began. Where nothing is traced, it does nothing.
+// trace of a trusted proxy's where that is believed, its sampling, too, and to
+// nobody else's; a sign-in that comes back belongs to the trace in which it began.
+// Where nothing is traced, it does nothing.
 func (s *Server) traced(x *exchange) {
 	if s.o.Trace == nil {
 		return
 	}
 	var in trace.Incoming
 	in.Own, _ = trace.Parse(x.hop.Traceparent)
-	if x.origin.trusted {
+	if x.origin.traces {
 		in.Parent, _ = trace.Parse(x.r.Header.Get("Traceparent"))
 		in.Parent.State = x.hop.Tracestate
 	}
