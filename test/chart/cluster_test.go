@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -140,11 +141,29 @@ func (c *cluster) testLife(t *testing.T) {
 	if diff := differenceOf(secrets, c.secrets(t)); diff != "" {
 		t.Errorf("a rollback exchanges secrets: %s", diff)
 	}
+	c.testExchanged(t, helm, values)
 
 	helm("uninstall", release)
 	left := c.mustKubectl(t, "get", "all,ingress,networkpolicy,pdb,configmap,secret,serviceaccount,servicemonitor,prometheusrule", "-n", namespace, "-l", "app.kubernetes.io/instance="+release, "-o", "name")
 	if strings.TrimSpace(left) != "" {
 		t.Errorf("an uninstall leaves\n%s", left)
+	}
+}
+
+// testExchanged exchanges a key in the chart's own Secret: an upgrade keeps the new
+// one, and a rollback brings the old one back, as docs/kubernetes.md warns.
+func (c *cluster) testExchanged(t *testing.T, helm func(...string) string, values []string) {
+	t.Helper()
+	const key = release + "/session-keys"
+	old, exchanged := c.secrets(t)[key], base64.StdEncoding.EncodeToString([]byte("exchanged"))
+	c.mustKubectl(t, "patch", "secret", release, "-n", namespace, "--patch", `{"data":{"session-keys":"`+exchanged+`"}}`)
+	helm(append([]string{"upgrade"}, values...)...)
+	if c.secrets(t)[key] != exchanged {
+		t.Error("an upgrade takes back a key that was exchanged")
+	}
+	helm("rollback", release, "1")
+	if c.secrets(t)[key] != old {
+		t.Error("a rollback leaves a key that was exchanged since; docs/kubernetes.md says otherwise")
 	}
 }
 
@@ -156,18 +175,49 @@ func (c *cluster) testNotes(t *testing.T) {
 		"forward-auth-nginx":   {"auth-url: http://anteroom.web.svc.cluster.local:8000/auth/verify/nginx", "X-Forwarded-Groups-Truncated,Authorization,Cookie,X-Request-Id"},
 		"forward-auth-envoy":   {"backendRefs: [{name: anteroom, namespace: web, port: 9191}]"},
 		"gateway":              {"3. Open https://voiceassist.example.com and sign in."},
+		"sidecar":              {"helm test anteroom --namespace web", `--selector app=notes --output name | head -n 1)" -- /anteroom doctor`, "3. Open https://notes.example.com and sign in."},
 	} {
-		out, err := c.run("", tool("helm"), "install", release, chart, "--namespace", namespace, "--dry-run=server", "--values", "testdata/values/"+values+".yaml")
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, notes, _ := strings.Cut(out, "NOTES:")
+		notes := c.notes(t, "--values", "testdata/values/"+values+".yaml")
 		for _, w := range want {
 			if !strings.Contains(notes, w) {
 				t.Errorf("%s: the notes lack %q:\n%s", values, w, notes)
 			}
 		}
 	}
+	holdAnnotations(t, "the notes", "wiki.example.com", c.notes(t, "--values", "testdata/values/forward-auth-nginx.yaml"))
+	c.testNotesOfTLS(t)
+}
+
+// testNotesOfTLS has the notes say what a front proxy needs to speak TLS to the pods,
+// as long as it is not there.
+func (c *cluster) testNotesOfTLS(t *testing.T) {
+	const transport = "service.annotations.traefik\\.ingress\\.kubernetes\\.io/service\\.serverstransport=web-anteroom@kubernetescrd"
+	for _, n := range []struct {
+		flags []string
+		want  string
+		said  bool
+	}{
+		{[]string{"--set", "ingress.controller=traefik"}, "a ServersTransport of yours: serverName anteroom.web.svc.cluster.local", true},
+		{[]string{"--set", "ingress.controller=traefik", "--set", transport}, "ServersTransport", false},
+		{[]string{"--set", "httpRoute.enabled=true,httpRoute.parentRefs[0].name=public"}, "a BackendTLSPolicy of yours to speak TLS to the Service anteroom", true},
+		{nil, "of yours", false},
+	} {
+		notes := c.notes(t, append([]string{"--values", "testdata/values/tls.yaml"}, n.flags...)...)
+		if strings.Contains(notes, n.want) != n.said {
+			t.Errorf("%v: the notes say %q: %t, want %t:\n%s", n.flags, n.want, !n.said, n.said, notes)
+		}
+	}
+}
+
+// notes are what an install prints.
+func (c *cluster) notes(t *testing.T, flags ...string) string {
+	t.Helper()
+	out, err := c.run("", append([]string{tool("helm"), "install", release, chart, "--namespace", namespace, "--dry-run=server"}, flags...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, notes, _ := strings.Cut(out, "NOTES:")
+	return notes
 }
 
 // secrets are those that the chart made, by name and key.

@@ -3,8 +3,10 @@
 package charttest
 
 import (
+	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -42,6 +44,43 @@ func TestMiddlewares(t *testing.T) {
 	nginx := read(t, root+"/deploy/nginx/ingress.yaml")
 	if got := nginx.at("metadata", "annotations", "nginx.ingress.kubernetes.io/auth-response-headers"); got != strings.Join(headers, ",") {
 		t.Errorf("deploy/nginx/ingress.yaml hands on %v, and the chart %s", got, strings.Join(headers, ","))
+	}
+}
+
+// TestIngressAnnotations holds what an Ingress of ingress-nginx is to have.
+func TestIngressAnnotations(t *testing.T) {
+	const file = root + "/deploy/nginx/ingress.yaml"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	holdAnnotations(t, file, "wiki.example.com", string(text))
+}
+
+// validURL is what ingress-nginx, from 1.12 on, takes for a URL in an annotation.
+var validURL = regexp.MustCompile(`^[-._~a-zA-Z0-9/:, ?&=$]*$`)
+
+// holdAnnotations has the annotations in a text be such as ingress-nginx takes, and
+// lead people who sign in back to where they were.
+func holdAnnotations(t *testing.T, where, host, text string) {
+	t.Helper()
+	found := map[string]string{}
+	for _, m := range regexp.MustCompile(`(?m)^ +nginx\.ingress\.kubernetes\.io/(auth-[a-z-]+): (.+)$`).FindAllStringSubmatch(text, -1) {
+		found[m[1]] = m[2]
+		if !validURL.MatchString(m[2]) {
+			t.Errorf("%s: ingress-nginx refuses %s: %s", where, m[1], m[2])
+		}
+	}
+	if len(found) != 3 {
+		t.Errorf("%s: found %v, want auth-url, auth-signin and auth-response-headers", where, found)
+	}
+	const asked = "/page?a=1&b=2%20x"
+	signin, err := url.Parse(strings.NewReplacer("$host", host, "$escaped_request_uri", url.QueryEscape(asked)).Replace(found["auth-signin"]))
+	if err != nil {
+		t.Fatalf("%s: auth-signin: %v", where, err)
+	}
+	if got, want := signin.Query().Get("return_to"), "https://"+host+asked; got != want {
+		t.Errorf("%s: who signs in is led back to %q, want %q", where, got, want)
 	}
 }
 
