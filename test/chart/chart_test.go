@@ -33,8 +33,9 @@ const (
 
 // What everything is rendered as.
 const (
-	release   = "anteroom"
-	namespace = "web"
+	release      = "anteroom"
+	namespace    = "web"
+	bundledRedis = release + "-anteroom-redis"
 )
 
 // TestMain builds the program that reads what the chart renders.

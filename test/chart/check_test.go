@@ -287,8 +287,8 @@ func errOrNothing(err error) string {
 func startRedis(t *testing.T, list []object) (address, password string) {
 	t.Helper()
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "users.acl"), secretText(t, list, "anteroom-redis", "users.acl", ""))
-	conf := text(find(t, list, "ConfigMap", "anteroom-redis").at("data", "redis.conf"))
+	write(t, filepath.Join(dir, "users.acl"), secretText(t, list, bundledRedis, "users.acl", ""))
+	conf := text(find(t, list, "ConfigMap", bundledRedis).at("data", "redis.conf"))
 	address = freeAddress(t)
 	_, port, _ := net.SplitHostPort(address)
 	for from, to := range map[string]string{"port 6379": "port " + port, "bind * -::*": "bind 127.0.0.1", "/data": dir, "/run/redis": dir} {
@@ -315,7 +315,7 @@ func startRedis(t *testing.T, list []object) (address, password string) {
 	for until := time.Now().Add(10 * time.Second); time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
 		if c, err := net.Dial("tcp", address); err == nil {
 			c.Close()
-			return address, secretText(t, list, "anteroom-redis", "password", "")
+			return address, secretText(t, list, bundledRedis, "password", "")
 		}
 	}
 	t.Fatalf("Redis does not answer:\n%s", printed.String())

@@ -224,7 +224,7 @@ func (c *cluster) notes(t *testing.T, flags ...string) string {
 func (c *cluster) secrets(t *testing.T) map[string]string {
 	t.Helper()
 	all := map[string]string{}
-	for _, name := range []string{"anteroom", "anteroom-redis"} {
+	for _, name := range []string{"anteroom", bundledRedis} {
 		var s struct{ Data map[string]string }
 		if err := json.Unmarshal([]byte(c.mustKubectl(t, "get", "secret", name, "-n", namespace, "-o", "json")), &s); err != nil {
 			t.Fatal(err)

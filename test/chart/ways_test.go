@@ -64,3 +64,51 @@ func TestSidecarIsAskedWhereItIs(t *testing.T) {
 		t.Error("the application has no probes")
 	}
 }
+
+// TestRedisBesideAnother has the bundled Redis share neither names nor labels with
+// what another chart calls redis, in the same release.
+func TestRedisBesideAnother(t *testing.T) {
+	rendered, err := template(chart, "--values", "testdata/values/production.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, o := range objects(t, rendered) {
+		if strings.HasPrefix(o.name(), release+"-redis") {
+			t.Errorf("%s %s has a name that another chart's Redis would have", o.kind(), o.name())
+		}
+		if strings.HasPrefix(o.name(), bundledRedis) {
+			seen++
+		}
+		for _, path := range [][]string{{"spec", "selector"}, {"spec", "selector", "matchLabels"}, {"spec", "template", "metadata", "labels"}} {
+			if o.at(append(path, "app.kubernetes.io/name")...) == "redis" {
+				t.Errorf("%s %s: %s are those of another chart's Redis", o.kind(), o.name(), strings.Join(path, "."))
+			}
+		}
+	}
+	if seen < 5 {
+		t.Errorf("%d objects are the bundled Redis', want all of them", seen)
+	}
+}
+
+// TestRedisStartsAnew: what it reads at start alone has it replaced, and a password
+// that each rendering draws does not.
+func TestRedisStartsAnew(t *testing.T) {
+	sum := func(flags ...string) any {
+		t.Helper()
+		out, err := template(chart, append([]string{"--values", "testdata/values/production.yaml"}, flags...)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return find(t, objects(t, out), "StatefulSet", bundledRedis).at("spec", "template", "metadata", "annotations", "checksum/config")
+	}
+	first := sum()
+	if first != sum() {
+		t.Error("two renderings alike would replace Redis")
+	}
+	for _, changed := range []string{"redis.prefix=door", "redis.maxMemory=200mb"} {
+		if first == sum("--set", changed) {
+			t.Errorf("%s would leave Redis as it is", changed)
+		}
+	}
+}

@@ -1,5 +1,6 @@
+{{- /* Not the release and "redis": another chart's Redis in the same release has that name, and its Services these labels. */}}
 {{- define "anteroom-redis.fullname" -}}
-{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 48 | trimSuffix "-" }}
+{{- printf "%s-anteroom-redis" (.Release.Name | trunc 33 | trimSuffix "-") }}
 {{- end }}
 
 {{- define "anteroom-redis.secret" -}}
@@ -7,7 +8,7 @@
 {{- end }}
 
 {{- define "anteroom-redis.selector" -}}
-app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/name: anteroom-redis
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: sessions
 {{- end }}
