@@ -33,6 +33,7 @@ func TestPackages(t *testing.T) {
 	t.Run("lintian", func(t *testing.T) {
 		must(t, os.Environ(), root, "lintian", "--fail-on", "error,warning", "--allow-root", "--tag-display-limit", "0", deb())
 	})
+	t.Run("tar.gz as a service", checkArchiveAsService)
 	t.Run("installed", checkInstalled)
 }
 
@@ -117,7 +118,7 @@ func checkArchives(t *testing.T) {
 		dir, name := t.TempDir(), "anteroom-"+release+"-linux-"+arch
 		must(t, os.Environ(), root, "tar", "-xzf", ".cache/packages/"+name+".tar.gz", "-C", dir)
 		checkMachine(t, filepath.Join(dir, name, "anteroom"), machine)
-		for _, want := range []string{"LICENSE", "config.yaml", "anteroom.1", "anteroom.yaml.5", "completions/anteroom.fish", "systemd/anteroom.service"} {
+		for _, want := range []string{"LICENSE", "config.yaml", "anteroom.1", "anteroom.yaml.5", "completions/anteroom.fish", "systemd/anteroom.service", "systemd/logrotate"} {
 			if read(t, filepath.Join(dir, name, want)) == "" {
 				t.Errorf("%s of %s is empty", want, name)
 			}
@@ -128,6 +129,40 @@ func checkArchives(t *testing.T) {
 				t.Errorf("the SBOM of %s lacks %s", arch, want)
 			}
 		}
+	}
+}
+
+// checkArchiveAsService does what docs/install.md says of the tar.gz, where nobody
+// else sees it: the unit is one that systemd takes, and starts a program that is
+// there, as a user that is there and may read its configuration.
+func checkArchiveAsService(t *testing.T) {
+	const mark = "<!-- tested: tar.gz -->\n```sh\n"
+	var commands strings.Builder
+	for _, after := range strings.Split(read(t, root+"/docs/install.md"), mark)[1:] {
+		block, _, _ := strings.Cut(after, "```")
+		commands.WriteString(block)
+	}
+	if commands.Len() == 0 {
+		t.Fatal("docs/install.md says nothing of the tar.gz")
+	}
+	dir := t.TempDir()
+	must(t, os.Environ(), root, "tar", "-xzf", ".cache/packages/anteroom-"+release+"-linux-amd64.tar.gz", "-C", dir)
+	const check = `
+systemd-analyze verify /etc/systemd/system/anteroom.service
+man -l /usr/local/share/man/man1/anteroom.1.gz >/dev/null
+man -l /usr/local/share/man/man5/anteroom.yaml.5.gz >/dev/null
+for folder in /var/lib/anteroom /var/log/anteroom; do setpriv "$@" test -w $folder; done
+code=0
+setpriv "$@" $(sed -n 's/^ExecStart=//p' /etc/systemd/system/anteroom.service) || code=$?
+echo "ended with $code"
+`
+	script := "set -eu\nd=$1 folder=$2\nshift 2\nmount -t tmpfs tmpfs $d\n" +
+		"for x in etc usr var; do mkdir -p $d/$x/upper $d/$x/work; mount -t overlay overlay -o lowerdir=/$x,upperdir=$d/$x/upper,workdir=$d/$x/work /$x; done\n" +
+		"cd $folder\ninstall -m 0755 anteroom /usr/bin/anteroom\n" + commands.String() + check
+	argv := []string{"unshare", "--mount", "--propagation", "private", "bash", "-c", script, "bash", t.TempDir(), filepath.Join(dir, "anteroom-"+release+"-linux-amd64")}
+	out := must(t, append(os.Environ(), "PATH=/usr/bin:/bin:/usr/sbin:/sbin"), "", append(argv, asService(t)...)...)
+	if !strings.Contains(out, "nextcloud.url") || !strings.HasSuffix(out, "ended with 78\n") {
+		t.Errorf("the service of the tar.gz, without a configuration:\n%s\nwant 78 and the keys", out)
 	}
 }
 
@@ -160,7 +195,27 @@ func checkInstalled(t *testing.T) {
 			t.Error("installing again changes the configuration")
 		}
 	})
+	t.Run("reinstalled without a configuration", checkNoConfiguration)
 	t.Run("removed", checkRemoved)
+}
+
+// checkNoConfiguration: an administrator who removed config.yaml has it stay so,
+// and no upgrade fails.
+func checkNoConfiguration(t *testing.T) {
+	const file, aside = "/etc/anteroom/config.yaml", "/etc/anteroom/aside"
+	if err := os.Rename(file, aside); err != nil {
+		t.Fatal(err)
+	}
+	must(t, os.Environ(), root, "dpkg", "--install", deb())
+	if _, err := os.Stat(file); !os.IsNotExist(err) {
+		t.Errorf("after installing again: %v, want no %s", err, file)
+	}
+	if state := must(t, os.Environ(), "", "dpkg-query", "-W", "-f", "${db:Status-Abbrev}", "anteroom"); strings.TrimSpace(state) != "ii" {
+		t.Errorf("the package is %q, want it configured", state)
+	}
+	if err := os.Rename(aside, file); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // checkUnit holds the installed unit against systemd's own judgement.
