@@ -14,7 +14,7 @@ local told = {
 
 -- What the answer may depend on, besides the question itself.
 local asked = {
-	"authorization", "accept", "accept-language", "user-agent", "origin", "upgrade", "x-requested-with", "x-request-id", "traceparent",
+	"authorization", "accept", "accept-language", "user-agent", "origin", "upgrade", "x-requested-with", "x-request-id", "traceparent", "tracestate",
 	"sec-fetch-mode", "sec-fetch-dest", "sec-fetch-site", "sec-websocket-key", "sec-websocket-version",
 	"x-http-method-override", "x-http-method", "x-method-override",
 	"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host",
