@@ -74,7 +74,7 @@ func reportAudit(r *audit.Report, p audit.Proof, w io.Writer) error {
 	}
 	signed := "; signatures were not looked at"
 	if len(p.Keys) > 0 {
-		signed = fmt.Sprintf("; %d signatures hold, %d lines came after the last", r.Signed, r.Unsigned)
+		signed = fmt.Sprintf("; %d signatures hold, %d lines came after the last, within %s", r.Signed, r.Unsigned, r.UnsignedFor.Round(time.Second))
 	}
 	fmt.Fprintf(w, "%d lines, %s to %s, the last is number %d%s.\n", r.Lines, stamp(r.First), stamp(r.Last), r.Sequence, signed)
 	if r.FindCount > 0 {

@@ -79,6 +79,9 @@ type mark struct {
 	Torn  int       `json:"torn,omitempty"`  // bytes of a line cut short by a crash, which were taken away
 	Key   string    `json:"key,omitempty"`   // of the signature, or of those to come
 	Count int       `json:"count,omitempty"` // of events lost
+
+	Unsigned int    `json:"unsigned,omitempty"` // lines that an opening found after the last signature
+	Instead  string `json:"instead,omitempty"`  // chain that an opening does not go on from: those lines cannot be ours
 }
 
 // add appends a mark's line to b.

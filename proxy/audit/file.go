@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,6 +27,9 @@ type prior struct {
 	at      link
 	torn    int   // bytes of a line cut short, which were taken away
 	missing int64 // lines that were there, and are not
+
+	tail    stretch // where there is a key
+	unsound string  // why the chain cannot go on from it; empty: it can
 }
 
 // head is where a chain had got to, in the file beside it.
@@ -41,13 +45,14 @@ const headMost = 4 << 10
 func headName(name string) string { return name + ".head" }
 
 // openFile opens a file to append to, alone, and takes an unfinished line off
-// its end: nobody was told that it was there.
-func openFile(name string) (*fileSink, *prior, error) {
+// its end: nobody was told that it was there. With key, what follows the last
+// signature is looked at.
+func openFile(name string, key ed25519.PrivateKey) (*fileSink, *prior, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, nil, fmt.Errorf("opening the audit file: %w", err)
 	}
-	p, err := begin(f, name)
+	p, err := begin(f, name, key)
 	if err != nil {
 		f.Close()
 		return nil, nil, fmt.Errorf("opening the audit file %s: %w", name, err)
@@ -55,7 +60,7 @@ func openFile(name string) (*fileSink, *prior, error) {
 	return &fileSink{name: name, f: f}, p, nil
 }
 
-func begin(f *os.File, name string) (*prior, error) {
+func begin(f *os.File, name string, key ed25519.PrivateKey) (*prior, error) {
 	if err := lock(f); err != nil {
 		return nil, err
 	}
@@ -72,6 +77,11 @@ func begin(f *os.File, name string) (*prior, error) {
 	kept, known := readHead(name)
 	if parsed, err := parseLine(last); err == nil {
 		p.at = parsed.link
+		if key != nil {
+			if p.tail, p.unsound, err = unsignedTail(f, size, key.Public().(ed25519.PublicKey)); err != nil {
+				return nil, err
+			}
+		}
 		if known && kept.chain == p.at.chain && kept.seq > p.at.seq {
 			p.missing, p.at = kept.seq-p.at.seq, kept
 		}

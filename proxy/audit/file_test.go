@@ -18,7 +18,7 @@ func TestFailedWrite(t *testing.T) {
 		{"made shorter than the part", "ontwo\n", func(f *os.File) error { return f.Truncate(2) }},
 	} {
 		name := fileConfig(t).Output
-		s, _, err := openFile(name)
+		s, _, err := openFile(name, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -59,13 +59,19 @@ type Log struct {
 	closed bool    // guarded by mu
 
 	// The writer's own.
+	progress
+	opening *mark // comes before the next line; nil: the stream is open
+	spare   []entry
+	text    []byte
+	shown   int // events at the head of the queue that See has seen
+}
+
+// progress is how far the chain is written and signed.
+type progress struct {
 	at       link
-	opening  *mark // comes before the next line; nil: the stream is open
-	spare    []entry
-	text     []byte
 	unsigned int       // lines since the last signature
-	since    time.Time // the first of them
-	shown    int       // events at the head of the queue that See has seen
+	since    time.Time // when the first of them was written
+	first    time.Time // that the first event among them has; zero: there is none
 }
 
 // entry is an event on its way.
@@ -153,7 +159,7 @@ func (l *Log) goOnFrom(p *prior) {
 			l.o.Log.Error("the audit file ends before what was written last: lines are missing", "file", l.cfg.Output, "lines", p.missing)
 		}
 		if l.at.chain == "" || l.at.chain != p.at.chain || p.at.seq > l.at.seq {
-			l.at = p.at
+			l.adopt(p, m)
 		}
 		m.Torn = p.torn
 	}
@@ -161,6 +167,19 @@ func (l *Log) goOnFrom(p *prior) {
 		m.Prev = hashText.EncodeToString(l.at.hash[:])
 	}
 	l.opening = m
+}
+
+// adopt goes on with the chain of a file, or, where its end cannot be ours,
+// begins another: what a signature of ours comes after, it vouches for.
+func (l *Log) adopt(p *prior, m *mark) {
+	m.Unsigned = p.tail.lines
+	if p.unsound == "" {
+		l.progress = progress{at: p.at, unsigned: p.tail.lines, first: p.tail.first}
+		return
+	}
+	l.o.Log.Error("the audit file does not end as this program left it, or has another key: a new chain begins", "file", l.cfg.Output, "chain", p.at.chain, "problem", p.unsound)
+	m.Instead = p.at.chain
+	l.progress = progress{at: newLink()}
 }
 
 // Write takes an event, with the present time where it has none, and does not

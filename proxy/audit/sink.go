@@ -122,7 +122,7 @@ func (l *Log) open(place string, stdout, stderr io.Writer) (s sink, prior *prior
 	case place == "stderr":
 		return writerSink{stderr}, nil, nil
 	case !remote:
-		return openFile(place)
+		return openFile(place, l.key)
 	case strings.HasPrefix(scheme, "syslog+"):
 		s, err = newSyslog(strings.TrimPrefix(scheme, "syslog+"), rest, l.cfg.CAFile)
 		return s, nil, err

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"time"
@@ -30,15 +31,16 @@ func (f Finding) String() string {
 
 // Report is what Verify found.
 type Report struct {
-	Lines     int
-	First     time.Time // of the first line
-	Last      time.Time // of the last
-	Sequence  int64     // of the last line
-	Signed    int       // signatures that hold
-	Unsigned  int       // lines after the last of them
-	Unended   int       // times that writing began anew without having ended: the process was killed
-	Findings  []Finding // the first hundred; empty: all is as it was written
-	FindCount int       // all of them
+	Lines       int
+	First       time.Time     // of the first line
+	Last        time.Time     // of the last
+	Sequence    int64         // of the last line
+	Signed      int           // signatures that hold
+	Unsigned    int           // lines after the last of them, of all chains
+	UnsignedFor time.Duration // between the first and the last of them, of the chain with most
+	Unended     int           // times that writing began anew without having ended: the process was killed
+	Findings    []Finding     // the first hundred; empty: all is as it was written
+	FindCount   int           // all of them
 }
 
 const mostFindings = 100
@@ -53,7 +55,7 @@ type Proof struct {
 // in them, and finds every line that was changed, moved, repeated or taken out.
 // Beside a file it looks for where its chain had got to. The error is of reading.
 func Verify(files []string, p Proof) (*Report, error) {
-	v := &verifier{proof: p, at: map[string]*link{}, report: &Report{}, unsigned: map[string]int{}, open: map[string]bool{}}
+	v := &verifier{proof: p, at: map[string]*link{}, report: &Report{}, tails: map[string]*remainder{}, open: map[string]bool{}}
 	ordered, err := inOrder(files)
 	if err != nil {
 		return nil, err
@@ -69,13 +71,20 @@ func Verify(files []string, p Proof) (*Report, error) {
 
 // verifier goes through lines.
 type verifier struct {
-	proof    Proof
-	report   *Report
-	at       map[string]*link // by chain
-	unsigned map[string]int   // lines after the last signature, by chain
-	open     map[string]bool  // chains that began and did not end
-	name     string
-	line     int
+	proof  Proof
+	report *Report
+	at     map[string]*link      // by chain
+	tails  map[string]*remainder // by chain
+	open   map[string]bool       // chains that began and did not end
+	name   string
+	line   int
+}
+
+// remainder is the lines of a chain after its last signature.
+type remainder struct {
+	stretch
+	told   bool // that it is too long
+	signed bool // a signature before it holds
 }
 
 func (v *verifier) find(format string, args ...any) {
@@ -145,7 +154,7 @@ func (v *verifier) first(l *parsed) *link {
 // marks looks at what the stream says of itself.
 func (v *verifier) marks(l *parsed) {
 	chain := l.link.chain
-	v.unsigned[chain]++
+	v.count(l)
 	switch l.Kind {
 	case Opened:
 		if v.open[chain] {
@@ -162,13 +171,27 @@ func (v *verifier) marks(l *parsed) {
 	if len(v.proof.Keys) == 0 {
 		return
 	}
-	holds := func(k ed25519.PublicKey) bool { return ed25519.Verify(k, signedText(l.link.hash), l.sig) }
-	if len(l.sig) != ed25519.SignatureSize || !slices.ContainsFunc(v.proof.Keys, holds) {
+	if !slices.ContainsFunc(v.proof.Keys, l.signedBy) {
 		v.find("the signature does not hold, or is of another key (%s)", l.Key)
 		return
 	}
 	v.report.Signed++
-	v.unsigned[chain] = 0
+	v.tails[chain] = &remainder{signed: true}
+}
+
+// count counts a line as unsigned, and finds more of those in a row than the
+// program leaves.
+func (v *verifier) count(l *parsed) {
+	at := v.tails[l.link.chain]
+	if at == nil {
+		at = new(remainder)
+		v.tails[l.link.chain] = at
+	}
+	at.add(l, false)
+	if problem := at.problem(mostUnsigned); problem != "" && !at.told && len(v.proof.Keys) > 0 {
+		at.told = true
+		v.find("%s", problem)
+	}
 }
 
 // ends looks at how the chains end.
@@ -184,9 +207,11 @@ func (v *verifier) ends(files []string) {
 	if p := v.proof.Sequence; p > v.report.Sequence {
 		v.find("ends with line %d, but line %d had been written: its end was cut off", v.report.Sequence, p)
 	}
-	for chain, n := range v.unsigned {
-		v.report.Unsigned += n
-		if len(v.proof.Keys) > 0 && v.report.Signed == 0 && v.at[chain] != nil {
+	for _, chain := range slices.Sorted(maps.Keys(v.tails)) {
+		at := v.tails[chain]
+		v.report.Unsigned += at.lines
+		v.report.UnsignedFor = max(v.report.UnsignedFor, at.span())
+		if len(v.proof.Keys) > 0 && !at.signed {
 			v.find("no signature holds: chain %s says nothing", chain)
 		}
 	}
@@ -201,6 +226,13 @@ type parsed struct {
 	link   link
 	before []byte // all before the hash
 	sig    []byte
+}
+
+// signs reports whether it is a line that has a signature.
+func (p *parsed) signs() bool { return p.sig != nil && (p.Kind == Checkpoint || p.Kind == Closed) }
+
+func (p *parsed) signedBy(k ed25519.PublicKey) bool {
+	return len(p.sig) == ed25519.SignatureSize && ed25519.Verify(k, signedText(p.link.hash), p.sig)
 }
 
 // errNoHash is a line that is in no chain.

@@ -99,13 +99,17 @@ const (
 func (l *Log) flush() bool {
 	l.mu.Lock()
 	n := l.groupLocked()
+	alone := l.opening != nil && l.key != nil && l.unsigned > 0 // what was left unsigned is signed before more comes
+	if alone {
+		n = 0
+	}
 	group, more := append(l.spare[:0], l.queue[:n]...), n < len(l.queue)
 	lost := l.lost
 	l.mu.Unlock()
 	if n == 0 && lost == 0 && (l.opening == nil || l.off) {
 		return false
 	}
-	before, sinceBefore, unsignedBefore := l.at, l.since, l.unsigned
+	before := l.progress
 	l.show(group)
 	b := &batch{text: l.text[:0]}
 	now := l.o.Now()
@@ -114,17 +118,20 @@ func (l *Log) flush() bool {
 		l.mark(b, mark{Time: now, Kind: Lost, Count: lost})
 	}
 	for _, e := range group {
+		if l.late(e.time) {
+			l.sign(b, Checkpoint, now)
+		}
 		b.text = l.at.add(b.text, e.text, nil)
 		l.noteLine(b, e.kind, e.time)
 		b.lines[len(b.lines)-1].told = e.told
 	}
-	due := l.unsigned >= checkpointLines || now.Sub(l.since) >= checkpointAfter
+	due := alone || l.unsigned >= checkpointLines || now.Sub(l.since) >= checkpointAfter
 	if due {
 		l.sign(b, Checkpoint, now)
 	}
 	err := l.store(b)
 	if err != nil && !errors.Is(err, errUnsynced) {
-		l.at, l.since, l.unsigned = before, sinceBefore, unsignedBefore
+		l.progress = before
 		l.shown += n
 		l.tellWaiting()
 		return false
@@ -281,6 +288,13 @@ func (l *Log) noteLine(b *batch, k Kind, t time.Time) {
 		l.since = l.o.Now()
 	}
 	l.unsigned++
+	switch k {
+	case Opened, Checkpoint, Closed, Lost:
+	default:
+		if l.first.IsZero() {
+			l.first = t.Round(0) // as the line has it
+		}
+	}
 	b.lines = append(b.lines, line{end: len(b.text), kind: k, time: t})
 }
 
@@ -290,17 +304,24 @@ func (l *Log) sign(b *batch, k Kind, now time.Time) {
 	if l.key != nil || k == Closed {
 		l.mark(b, mark{Time: now, Kind: k})
 	}
-	l.unsigned = 0
+	l.unsigned, l.first = 0, time.Time{}
+}
+
+// late reports whether an event is so much later than the first unsigned one
+// that a signature has to come between them. That may be far behind the present:
+// output took nothing for a while.
+func (l *Log) late(t time.Time) bool {
+	return l.key != nil && !l.first.IsZero() && t.Round(0).Sub(l.first) >= checkpointAfter
 }
 
 // checkpoint signs what was written before.
 func (l *Log) checkpoint() {
-	before := l.at
+	before := l.progress
 	b, now := new(batch), l.o.Now()
 	l.sign(b, Checkpoint, now)
 	if len(b.lines) > 0 {
 		if err := l.store(b); err != nil && !errors.Is(err, errUnsynced) {
-			l.at, l.unsigned, l.since = before, 1, now // tried again
+			l.progress, l.since = before, now // tried again
 			return
 		}
 	}
@@ -323,11 +344,11 @@ func (l *Log) leave() {
 	if l.off || l.opening != nil {
 		return
 	}
-	before := l.at
+	before := l.progress
 	b, now := new(batch), l.o.Now()
 	l.sign(b, Closed, now)
 	if err := l.store(b); err != nil && !errors.Is(err, errUnsynced) {
-		l.at = before
+		l.progress = before
 	}
 	l.noteHead(now)
 }
@@ -343,7 +364,7 @@ func (l *Log) reopen() error {
 	if same, err := old.sameFile(); err == nil && same {
 		return nil
 	}
-	s, p, err := openFile(l.cfg.Output)
+	s, p, err := openFile(l.cfg.Output, l.key)
 	if err != nil {
 		return err
 	}
