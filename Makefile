@@ -40,7 +40,7 @@ unit: ## hermetic tests, race detector on, in random order
 
 real: setup ## suites against real providers, a real application and a real browser; ARGS="-run TestPanva -v"
 	$(call section,suites against real servers)
-	@go test -tags real -count=1 -timeout 20m $(ARGS) ./test/real ./test/docs
+	@go test -tags real -count=1 -timeout 40m $(ARGS) ./test/real ./test/docs
 
 chart: setup ## the Helm chart against Helm, kubeconform, kube-score and a kube-apiserver; ARGS=-update writes what is made of it
 	$(call section,Helm chart)
