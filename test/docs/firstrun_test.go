@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -35,7 +36,7 @@ func TestMain(m *testing.M) {
 type firstRun struct {
 	t               *testing.T
 	state, handover string
-	answer          int               // what Nextcloud answers to every request; 0: as it does
+	answer          atomic.Int32      // what Nextcloud answers to every request; 0: as it does
 	env             map[string]string // beside what is set for every run
 	url             string
 }
@@ -57,8 +58,8 @@ func newFirstRun(t *testing.T, o *occ) *firstRun {
 func (f *firstRun) serve(w http.ResponseWriter, r *http.Request) {
 	given, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	switch {
-	case f.answer != 0:
-		w.WriteHeader(f.answer)
+	case f.answer.Load() != 0:
+		w.WriteHeader(int(f.answer.Load()))
 	case r.URL.Path != "/ocs/v2.php/cloud/user" || !bearer:
 		w.WriteHeader(http.StatusNotFound)
 	case given != "" && given == loadOcc(f.t, f.state).Users["voiceassist_service"].AppPassword:
@@ -72,7 +73,8 @@ func (f *firstRun) serve(w http.ResponseWriter, r *http.Request) {
 func (f *firstRun) run() (string, error) {
 	f.t.Helper()
 	c := exec.Command("sh", "../../deploy/first-run/first-run.sh")
-	c.Env = append(os.Environ(), occState+"="+f.state, "OCC="+os.Args[0], "HANDOVER="+f.handover, "NEXTCLOUD_AT="+f.url, fmt.Sprintf("OWNER=%d:%d", os.Getuid(), os.Getgid()))
+	// occ is this program: with the race detector it would sleep for a second at each end.
+	c.Env = append(os.Environ(), occState+"="+f.state, "GORACE=atexit_sleep_ms=0", "OCC="+os.Args[0], "HANDOVER="+f.handover, "NEXTCLOUD_AT="+f.url, fmt.Sprintf("OWNER=%d:%d", os.Getuid(), os.Getgid()))
 	for k, v := range f.env {
 		c.Env = append(c.Env, k+"="+v)
 	}
@@ -303,11 +305,12 @@ func TestFirstRunWhileNextcloudIsAway(t *testing.T) {
 	f := newFirstRun(t, freshOcc())
 	f.mustRun()
 	before := files(t, f.handover)
-	f.answer = http.StatusServiceUnavailable
+	f.answer.Store(http.StatusServiceUnavailable)
 	if out, err := f.run(); err == nil || !strings.Contains(out, "answers 503") {
 		t.Errorf("first-run = %v:\n%s", err, out)
 	}
-	f.answer, f.url = 0, "http://127.0.0.1:1"
+	f.answer.Store(0)
+	f.url = "http://127.0.0.1:1"
 	if out, err := f.run(); err == nil || !strings.Contains(out, "does not answer") {
 		t.Errorf("first-run = %v:\n%s", err, out)
 	}
