@@ -61,6 +61,8 @@ func (s *site) launch(t *testing.T, cfg settings) {
 		"ANTEROOM_SERVER_LISTEN":       s.Listen,
 		"ANTEROOM_SERVER_ADMIN_LISTEN": strings.TrimPrefix(s.Admin, "http://"),
 		"NEXTCLOUD_REDIRECT_URI":       s.Redirect,
+		// Few people sign in here, very often. What these limit has tests of its own.
+		"ANTEROOM_SERVER_SIGN_IN_RATE": "off", "ANTEROOM_SERVER_SIGN_IN_ACCOUNT_RATE": "off",
 	}
 	maps.Copy(env, storeEnv)
 	maps.Copy(env, cfg.env)

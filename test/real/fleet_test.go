@@ -80,6 +80,7 @@ func newFleet(t *testing.T, n int, o demo.Options, env ...string) *fleet {
 	all := with(f.nc.env(), append([]string{
 		"ANTEROOM_UPSTREAM", f.app.URL, "ANTEROOM_SESSION_STORE", "redis",
 		"ANTEROOM_SESSION_KEYS", base64.StdEncoding.EncodeToString(key), "NEXTCLOUD_REDIRECT_URI", f.url + "/auth/callback",
+		"ANTEROOM_SERVER_SIGN_IN_RATE", "off", "ANTEROOM_SERVER_SIGN_IN_ACCOUNT_RATE", "off",
 	}, env...)...)
 	for range n {
 		r := &replica{site: newSite(t)}
