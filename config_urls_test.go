@@ -1,15 +1,9 @@
 package main
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
-	"math/big"
-	"os"
 	"testing"
-	"time"
+
+	"anteroom/test/loopback"
 )
 
 func TestParseURL(t *testing.T) {
@@ -44,30 +38,9 @@ func TestParseURL(t *testing.T) {
 // TestTLSFiles: a certificate, its key and an authority that are good.
 func TestTLSFiles(t *testing.T) {
 	t.Chdir(t.TempDir())
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"app.example.com"}, NotAfter: time.Now().Add(time.Hour)}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	writePEM(t, "cert.pem", "CERTIFICATE", cert)
-	writePEM(t, "key.pem", "PRIVATE KEY", secret)
+	loopback.Certificate(t).Write(t, "cert.pem", "key.pem")
 	c := mustLoad(t, smallest().with(env{"ANTEROOM_SERVER_TLS_CERT": "cert.pem", "ANTEROOM_SERVER_TLS_KEY": "key.pem", "ANTEROOM_SERVER_TLS_CLIENT_CA": "cert.pem"}), "")
 	if c.Server.TLS.Cert != "cert.pem" {
 		t.Errorf("server.tls.cert = %q, want cert.pem", c.Server.TLS.Cert)
-	}
-}
-
-func writePEM(t *testing.T, name, kind string, der []byte) {
-	t.Helper()
-	if err := os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
 	}
 }

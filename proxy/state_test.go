@@ -1,20 +1,17 @@
 package proxy
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"log/slog"
-	"math/big"
 	"os"
 	"path/filepath"
 	"sync"
 	"testing"
 	"time"
+
+	"anteroom/test/loopback"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -87,22 +84,5 @@ func gathered(t *testing.T, reg *prometheus.Registry) map[string]float64 {
 // writePair writes a certificate that ends at a time, and its key.
 func writePair(t *testing.T, to TLSConfig, end int64) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(end), NotAfter: time.Unix(end, 0)}
-	cert, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for file, block := range map[string]*pem.Block{to.Cert: {Type: "CERTIFICATE", Bytes: cert}, to.Key: {Type: "PRIVATE KEY", Bytes: private}} {
-		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	loopback.Certificate(t, func(c *x509.Certificate) { c.NotAfter = time.Unix(end, 0) }).Write(t, to.Cert, to.Key)
 }

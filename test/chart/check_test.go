@@ -3,16 +3,11 @@
 package charttest
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -23,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"anteroom/test/loopback"
 )
 
 // TestConfigurationIsGood has the program itself check the configuration of every
@@ -59,7 +56,8 @@ func mountConfig(t *testing.T, list []object) string {
 			write(t, filepath.Join(dir, "secrets", text(item["path"])), secretText(t, list, text(secret["name"]), text(item["key"]), text(item["path"])))
 		}
 	}
-	cert, key := pair(t)
+	pair := loopback.Certificate(t, func(c *x509.Certificate) { c.DNSNames = []string{"voiceassist.example.com"} })
+	cert, key := string(pair.Cert), string(pair.Key)
 	write(t, filepath.Join(dir, "tls/tls.crt"), cert)
 	write(t, filepath.Join(dir, "tls/tls.key"), key)
 	write(t, filepath.Join(dir, "ca/ca.crt"), cert)
@@ -123,26 +121,6 @@ func write(t *testing.T, file, text string) {
 	}
 }
 
-// pair is a certificate and its key, as cert-manager would make them.
-func pair(t *testing.T) (cert, key string) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	about := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"voiceassist.example.com"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), IsCA: true, BasicConstraintsValid: true}
-	der, err := x509.CreateCertificate(rand.Reader, about, about, &private.PublicKey, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}))
-}
-
 // TestServesWithMadeSecrets starts the program with what the chart makes, and looks at
 // the keys it publishes: those that Helm drew have to be keys, two of them.
 func TestServesWithMadeSecrets(t *testing.T) {
@@ -170,7 +148,7 @@ func TestServesWithMadeSecrets(t *testing.T) {
 // serve starts the program on addresses of loopback, and ends it with the test.
 func serve(t *testing.T, config string, env ...string) (site, admin string) {
 	t.Helper()
-	site, admin = freeAddress(t), freeAddress(t)
+	site, admin = loopback.Address(t), loopback.Address(t)
 	cmd := exec.Command(absolute(anteroom), "serve")
 	cmd.Env = append([]string{"ANTEROOM_CONFIG=" + config, "ANTEROOM_SERVER_LISTEN=" + site, "ANTEROOM_SERVER_ADMIN_LISTEN=" + admin}, env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -219,16 +197,6 @@ func get(t *testing.T, url string, status int, into any) {
 	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
 		t.Errorf("GET %s: %v", url, err)
 	}
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // TestBundledRedis starts a Redis as the subchart has it, and Anteroom with it: the
@@ -289,7 +257,7 @@ func startRedis(t *testing.T, list []object) (address, password string) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "users.acl"), secretText(t, list, bundledRedis, "users.acl", ""))
 	conf := text(find(t, list, "ConfigMap", bundledRedis).at("data", "redis.conf"))
-	address = freeAddress(t)
+	address = loopback.Address(t)
 	_, port, _ := net.SplitHostPort(address)
 	for from, to := range map[string]string{"port 6379": "port " + port, "bind * -::*": "bind 127.0.0.1", "/data": dir, "/run/redis": dir} {
 		if !strings.Contains(conf, from) {

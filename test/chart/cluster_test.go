@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"anteroom/test/loopback"
 )
 
 // cluster is a kube-apiserver over an etcd, on loopback. It takes objects in, or
@@ -290,7 +292,7 @@ func (c *cluster) run(stdin string, argv ...string) (string, error) {
 func startCluster(t *testing.T) *cluster {
 	t.Helper()
 	dir := t.TempDir()
-	store, peers, api := freeAddress(t), freeAddress(t), freeAddress(t)
+	store, peers, api := loopback.Address(t), loopback.Address(t), loopback.Address(t)
 	daemon(t, dir, "etcd", "/usr/bin/etcd", "--data-dir", dir+"/etcd", "--unsafe-no-fsync",
 		"--listen-client-urls", "http://"+store, "--advertise-client-urls", "http://"+store,
 		"--listen-peer-urls", "http://"+peers, "--initial-advertise-peer-urls", "http://"+peers, "--initial-cluster", "default=http://"+peers)

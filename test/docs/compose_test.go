@@ -22,6 +22,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"anteroom/demo"
+	"anteroom/test/loopback"
 	"anteroom/test/person"
 )
 
@@ -261,7 +262,7 @@ func TestComposeFilesLeaveEachOtherAlone(t *testing.T) {
 // look at it with Anteroom's environment.
 func redisAsConfigured(t *testing.T, p *project, dir string, environ []string) {
 	t.Helper()
-	address := freeAddress(t)
+	address := loopback.Address(t)
 	host, port, _ := net.SplitHostPort(address)
 	words := replaced(p.Services["redis"].Command, "/run/secrets/redis_conf", filepath.Join(dir, "secrets", filepath.Base(p.Secrets["redis_conf"].File)))
 	process(t, nil, words[0], append(words[1:], "--bind", host, "--port", port, "--dir", t.TempDir())...)
@@ -319,16 +320,6 @@ func process(t *testing.T, environ []string, program string, args ...string) {
 	})
 }
 
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // TestStack runs what compose.yaml runs, without containers: first-run and what
 // it hands over, the application with its command, Redis, and Anteroom with its
 // environment, in front of a pretend Nextcloud. Only addresses differ. Somebody
@@ -351,7 +342,7 @@ func TestStack(t *testing.T) {
 	go server.Serve(l)
 	t.Cleanup(func() { server.Close() })
 
-	redis, application, site, admin := freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)
+	redis, application, site, admin := loopback.Address(t), loopback.Address(t), loopback.Address(t), loopback.Address(t)
 	host, port, _ := net.SplitHostPort(redis)
 	process(t, nil, "redis-server", "--bind", host, "--port", port, "--save", "")
 	process(t, nil, anteroom(t), replaced(p.Services["application"].Command, ":8001", application, "http://anteroom:8000", "http://"+site)...)

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"anteroom/demo"
+	"anteroom/test/loopback"
 )
 
 // mostImage is how large the image may be, as registries keep and send it.
@@ -293,10 +294,10 @@ func (c container) checkReadOnly(t *testing.T) {
 }
 
 func (c container) checkDemo(t *testing.T) {
-	at := place{listen: freeAddress(t)}
+	at := place{listen: loopback.Address(t)}
 	at.url = "http://localhost:" + port(at.listen)
 	p := launch(t, []string{"PATH=" + os.Getenv("PATH")}, c.line("/anteroom", "demo", "--listen", "localhost:"+port(at.listen),
-		"--nextcloud-listen", "localhost:"+port(freeAddress(t)), "--app-listen", "localhost:"+port(freeAddress(t)))...)
+		"--nextcloud-listen", "localhost:"+loopback.Port(t), "--app-listen", "localhost:"+loopback.Port(t))...)
 	p.until(t, "starting", func() error {
 		if !strings.Contains(p.printed(), at.url) {
 			return fmt.Errorf("has not printed %s", at.url)

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"anteroom/demo"
+	"anteroom/test/loopback"
 	"anteroom/test/person"
 )
 
@@ -141,7 +142,7 @@ type place struct {
 // newPlace starts a pretend Nextcloud and an application that says who calls.
 func newPlace(t *testing.T) place {
 	t.Helper()
-	listen, admin := freeAddress(t), freeAddress(t)
+	listen, admin := loopback.Address(t), loopback.Address(t)
 	p := place{url: "http://localhost:" + port(listen), listen: listen, admin: admin}
 	cloud := httptest.NewServer(demo.NewNextcloud(demo.Options{OIDC: demo.OIDC20, Clients: []demo.Client{{
 		ID: demo.DefaultClientID, Secret: demo.DefaultClientSecret, Name: "Anteroom", RedirectURIs: []string{p.url + "/auth/callback"},
@@ -162,16 +163,6 @@ func (p place) signsIn(t *testing.T) {
 	if err != nil || page.Status != http.StatusOK || page.Body != "caller: "+demo.DefaultUser {
 		t.Fatalf("signing in = %+v, %v; want the application to be told of %s", page, err, demo.DefaultUser)
 	}
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func port(address string) string {

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"anteroom/test/loopback"
 )
 
 // site is where an Anteroom is, or will be: its addresses are needed by the
@@ -29,7 +31,7 @@ type site struct {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	port, admin := freePort(t), freePort(t)
+	port, admin := loopback.Port(t), loopback.Port(t)
 	s := &site{URL: "http://localhost:" + port, Listen: "127.0.0.1:" + port, Admin: "http://127.0.0.1:" + admin}
 	s.Redirect = s.URL + "/auth/callback"
 	return s

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"anteroom/test/loopback"
 )
 
 // The account that the servers here know.
@@ -92,7 +94,7 @@ func writeFile(t *testing.T, path, content string) {
 // is, with a calendar "ward" and an address book "staff" for each account.
 func startSabre(t *testing.T) *davServer {
 	t.Helper()
-	port, fpm := freePort(t), freePort(t)
+	port, fpm := loopback.Port(t), loopback.Port(t)
 	files := absolute(t, root+"/test/dav")
 	dir := davFolder(t, []string{"nginx.conf", "fpm.conf"}, "@PORT@", port, "@FPM@", fpm, "@FILES@", files)
 	if out, err := exec.Command("php", filepath.Join(files, "sabre-setup.php"), filepath.Join(dir, "data")).CombinedOutput(); err != nil {
@@ -121,7 +123,7 @@ func phpFPM(t *testing.T) string {
 // side below /alice/, and none at first.
 func startRadicale(t *testing.T) *davServer {
 	t.Helper()
-	port := freePort(t)
+	port := loopback.Port(t)
 	dir := davFolder(t, []string{"radicale.conf"}, "@PORT@", port)
 	writeFile(t, filepath.Join(dir, "passwords"), davUser+":"+davSecret+"\n")
 	d := &davServer{name: "Radicale", origin: "http://127.0.0.1:" + port, user: davUser, secret: davSecret, homes: services{"", "/" + davUser, "/" + davUser}}
@@ -133,7 +135,7 @@ func startRadicale(t *testing.T) *davServer {
 // startApache starts Apache's mod_dav: files alone, at /webdav.
 func startApache(t *testing.T) *davServer {
 	t.Helper()
-	port := freePort(t)
+	port := loopback.Port(t)
 	dir := davFolder(t, []string{"apache.conf"}, "@PORT@", port, "@MODULES@", "/usr/lib/apache2/modules")
 	hash, err := exec.Command("htpasswd", "-nbs", davUser, davSecret).Output()
 	if err != nil {

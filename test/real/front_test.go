@@ -21,6 +21,7 @@ import (
 	"github.com/coder/websocket"
 
 	"anteroom/demo"
+	"anteroom/test/loopback"
 )
 
 // front is one front proxy that asks Anteroom: how it is started, with the
@@ -48,7 +49,7 @@ type frontage struct {
 // newFrontage starts everything. public is the host of the public URL.
 func newFrontage(t *testing.T, kind front, public string, env ...string) *frontage {
 	t.Helper()
-	f := &frontage{front: kind, port: freePort(t), extAuthz: "127.0.0.1:" + freePort(t), app: newFrontApplication(t), site: newSite(t)}
+	f := &frontage{front: kind, port: loopback.Port(t), extAuthz: loopback.Address(t), app: newFrontApplication(t), site: newSite(t)}
 	f.URL = "http://" + f.host(public)
 	f.Redirect = f.URL + "/auth/callback"
 	f.nc = startNextcloud(t, f.site, demo.Options{})

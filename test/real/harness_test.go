@@ -11,14 +11,11 @@ package realtest
 import (
 	"bytes"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -56,21 +53,6 @@ func absolute(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return p
-}
-
-// freePort finds a port of 127.0.0.1 that nobody listens on, and that no
-// outgoing connection is given before it is used: below the range of those.
-func freePort(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		port := strconv.Itoa(20000 + rand.IntN(12000))
-		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
-			l.Close()
-			return port
-		}
-	}
-	t.Fatal("no free port between 20000 and 32000")
-	return ""
 }
 
 // process is a program under way and what it has printed.

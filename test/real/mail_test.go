@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"anteroom/demo"
+	"anteroom/test/loopback"
 )
 
 const (
@@ -38,9 +39,9 @@ func startMail(t *testing.T) *mailServers {
 	if os.Getuid() != 0 {
 		t.Fatal("Postfix and Dovecot give up their rights by themselves: run this suite as root")
 	}
-	cert, key, _ := selfSigned(t)
-	m := &mailServers{dir: davFolder(t, nil), cert: cert, imap: freePort(t), imaps: freePort(t), smtp: freePort(t), smtps: freePort(t)}
-	r := strings.NewReplacer("@DIR@", m.dir, "@CERT@", cert, "@KEY@", key, "@AUTH@", freePort(t), "@IMAP@", m.imap, "@IMAPS@", m.imaps, "@SMTP@", m.smtp, "@SMTPS@", m.smtps)
+	cert, key := loopback.Certificate(t).Files(t)
+	m := &mailServers{dir: davFolder(t, nil), cert: cert, imap: loopback.Port(t), imaps: loopback.Port(t), smtp: loopback.Port(t), smtps: loopback.Port(t)}
+	r := strings.NewReplacer("@DIR@", m.dir, "@CERT@", cert, "@KEY@", key, "@AUTH@", loopback.Port(t), "@IMAP@", m.imap, "@IMAPS@", m.imaps, "@SMTP@", m.smtp, "@SMTPS@", m.smtps)
 	for _, name := range []string{"dovecot.conf", "main.cf", "master.cf"} {
 		b, err := os.ReadFile(filepath.Join(root, "test/mail", name))
 		if err != nil {

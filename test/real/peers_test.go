@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"anteroom/demo"
+	"anteroom/test/loopback"
 )
 
 const (
@@ -25,7 +26,7 @@ const (
 // startPanva starts panva's oidc-provider for a site and returns its issuer.
 func startPanva(t *testing.T, s *site, alg string, accessTTL time.Duration) string {
 	t.Helper()
-	port := freePort(t)
+	port := loopback.Port(t)
 	number, _ := strconv.Atoi(port)
 	options, err := json.Marshal(map[string]any{
 		"port": number, "redirect": s.Redirect, "signedOut": s.URL + "/auth/logout",
@@ -42,7 +43,7 @@ func startPanva(t *testing.T, s *site, alg string, accessTTL time.Duration) stri
 // startZitadel starts zitadel's example provider for a site.
 func startZitadel(t *testing.T, s *site, accessTTL time.Duration) string {
 	t.Helper()
-	port := freePort(t)
+	port := loopback.Port(t)
 	p := launch(t, "zitadel", command{argv: []string{absolute(t, binaries+"/zitadel"), "-port", port,
 		"-redirect", s.Redirect, "-signed-out", s.URL + "/auth/logout", "-access-ttl", accessTTL.String()}})
 	until(t, p, "starting zitadel", 30*time.Second, p.printed("ready\n"))
@@ -52,7 +53,7 @@ func startZitadel(t *testing.T, s *site, accessTTL time.Duration) string {
 // startVoiceAssist starts the FastAPI application and returns its origin.
 func startVoiceAssist(t *testing.T, secret string) string {
 	t.Helper()
-	port := freePort(t)
+	port := loopback.Port(t)
 	origin := "http://127.0.0.1:" + port
 	p := launch(t, "uvicorn", command{
 		dir:  absolute(t, root+"/test/voiceassist"),

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"anteroom/test/loopback"
 )
 
 // prometheus is a Prometheus of its own over some Anteroom, configured as
@@ -24,7 +26,7 @@ type prometheus struct {
 // startPrometheus has it scrape every second.
 func startPrometheus(t *testing.T, targets ...string) *prometheus {
 	t.Helper()
-	port := freePort(t)
+	port := loopback.Port(t)
 	conf, err := os.ReadFile(root + "/deploy/prometheus/prometheus.example.yaml")
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"anteroom/demo"
+	"anteroom/test/loopback"
 )
 
 // TestProvisionReceiver runs the application's end of identity.provision as
@@ -26,7 +27,7 @@ func TestProvisionReceiver(t *testing.T) {
 	if found == nil {
 		t.Fatal("docs/provision.md has no Python any more")
 	}
-	s, app, port := newSite(t), newApplication(t), freePort(t)
+	s, app, port := newSite(t), newApplication(t), loopback.Port(t)
 	receiver := "http://127.0.0.1:" + port + "/internal/provision"
 	code := strings.NewReplacer("http://anteroom:8000", s.URL, "https://app.example.com", s.URL, "http://app:8001/internal/provision", receiver).Replace(string(found[1]))
 	dir := t.TempDir()

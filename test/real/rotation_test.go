@@ -4,15 +4,11 @@ package realtest
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"math/big"
@@ -30,6 +26,7 @@ import (
 
 	"anteroom/demo"
 	"anteroom/proxy/authn"
+	"anteroom/test/loopback"
 )
 
 // rotationSpan is how long TestRotation rotates: sealing keys take half a
@@ -318,21 +315,9 @@ func newTLSSite(t *testing.T, f *fleet, file func(name, text string) string) *tl
 // make makes a certificate with its key.
 func (s *tlsSite) make(t *testing.T) (cert, key string) {
 	t.Helper()
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
 	s.serial++
-	c := &x509.Certificate{SerialNumber: big.NewInt(s.serial), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, c, c, k.Public(), k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))
+	pair := loopback.Certificate(t, func(c *x509.Certificate) { c.SerialNumber = big.NewInt(s.serial) })
+	return string(pair.Cert), string(pair.Key)
 }
 
 func (s *tlsSite) renew(t *testing.T, file func(name, text string) string) {

@@ -4,67 +4,33 @@ package realtest
 
 import (
 	"bufio"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"anteroom/demo"
+	"anteroom/test/loopback"
 )
-
-// selfSigned writes a certificate for localhost and its key, and returns the
-// pool that trusts it.
-func selfSigned(t *testing.T) (cert, key string, pool *x509.CertPool) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	cert, key, pool = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), x509.NewCertPool()
-	chain := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	pool.AppendCertsFromPEM(chain)
-	for file, content := range map[string][]byte{cert: chain, key: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})} {
-		if err := os.WriteFile(file, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return cert, key, pool
-}
 
 // TestHTTPS serves TLS itself: HTTP/2, and cookies that no other host, path or
 // plain connection can set or read.
 func TestHTTPS(t *testing.T) {
-	cert, key, pool := selfSigned(t)
+	pair := loopback.Certificate(t)
+	cert, key := pair.Files(t)
 	s, app, p := newSite(t), newApplication(t), newPerson(t)
 	s.URL = strings.Replace(s.URL, "http:", "https:", 1)
 	s.Redirect = s.URL + "/auth/callback"
 	nc := startNextcloud(t, s, demo.Options{})
 	s.start(t, settings{env: with(nc.env(), "ANTEROOM_UPSTREAM", app.URL, "ANTEROOM_SERVER_TLS_CERT", cert, "ANTEROOM_SERVER_TLS_KEY", key)})
 	transport := p.client.Transport.(*http.Transport)
-	transport.TLSClientConfig, transport.ForceAttemptHTTP2 = &tls.Config{RootCAs: pool}, true
+	transport.TLSClientConfig, transport.ForceAttemptHTTP2 = &tls.Config{RootCAs: pair.Pool()}, true
 
 	got := shown(t, p.signIn(s, s.URL+"/x", demo.DefaultUser, demo.DefaultPassword))
 	if proto := got.Headers.Get("X-Forwarded-Proto"); proto != "https" {
@@ -87,7 +53,7 @@ func TestHTTPS(t *testing.T) {
 			t.Errorf("the site sets %s, want __Host-, Secure, HttpOnly, SameSite=Lax, Path=/", c.Name)
 		}
 	}
-	if _, err := tls.Dial("tcp", s.Listen, &tls.Config{RootCAs: pool, ServerName: "localhost", MaxVersion: tls.VersionTLS11}); err == nil {
+	if _, err := tls.Dial("tcp", s.Listen, &tls.Config{RootCAs: pair.Pool(), ServerName: "localhost", MaxVersion: tls.VersionTLS11}); err == nil {
 		t.Error("the site accepts TLS 1.1")
 	}
 }

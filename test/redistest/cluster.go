@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"anteroom/test/loopback"
 )
 
 // Cluster is three masters without replicas, a third of the slots each.
@@ -23,7 +25,7 @@ func StartCluster(t testing.TB, o Options) *Cluster {
 	t.Helper()
 	c := &Cluster{t: t}
 	for range 3 {
-		_, bus, _ := net.SplitHostPort(freeAddr(t))
+		bus := loopback.Port(t)
 		one := o
 		one.Args = append(slices.Clone(o.Args), "--cluster-enabled", "yes", "--cluster-port", bus,
 			"--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "yes")

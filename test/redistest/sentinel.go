@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"anteroom/test/loopback"
 )
 
 // MasterName is what the Sentinels call the master.
@@ -49,7 +51,7 @@ func StartSentinel(t testing.TB) *Sentinels {
 
 func (s *Sentinels) startOne(conf string) {
 	s.t.Helper()
-	dir, addr := tempDir(s.t), freeAddr(s.t)
+	dir, addr := tempDir(s.t), loopback.Address(s.t)
 	_, port, _ := net.SplitHostPort(addr)
 	file := filepath.Join(dir, "sentinel.conf")
 	conf = "bind 127.0.0.1\nport " + port + "\ndir " + dir + "\n" + conf

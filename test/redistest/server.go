@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"anteroom/test/loopback"
 )
 
 // ACL are the rules for a user that may do what Anteroom needs and nothing
@@ -71,7 +73,7 @@ func Start(t testing.TB, o Options) *Server {
 	}
 	s.args = append(s.args, o.Args...)
 	for try := 1; ; try++ { // somebody may be quicker to take a port that was free
-		s.Addr = freeAddr(t)
+		s.Addr = loopback.Address(t)
 		err := s.start()
 		if err == nil {
 			break
@@ -165,17 +167,6 @@ func tempDir(t testing.TB) string {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	return dir
-}
-
-// freeAddr is an address on loopback that nobody listens on.
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // await asks again and again, at most for d.

@@ -3,19 +3,10 @@
 package mailtest
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"io"
 	"log"
-	"math/big"
-	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -28,6 +19,7 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"anteroom/integrations"
+	"anteroom/test/loopback"
 )
 
 // User and Password open everything.
@@ -36,7 +28,7 @@ const (
 	Password = "canary-password"
 )
 
-// Authority vouches for 127.0.0.1.
+// Authority vouches for 127.0.0.1, and for no name.
 type Authority struct {
 	File string // PEM
 	TLS  *tls.Config
@@ -45,21 +37,9 @@ type Authority struct {
 // NewAuthority makes one.
 func NewAuthority(t testing.TB) Authority {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "mail"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature}
-	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return Authority{file, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}}
+	pair := loopback.Certificate(t, func(c *x509.Certificate) { c.DNSNames = nil })
+	file, _ := pair.Files(t)
+	return Authority{file, &tls.Config{Certificates: []tls.Certificate{pair.TLS(t)}}}
 }
 
 // servers are a mail account's, in memory, on real sockets.
