@@ -39,7 +39,7 @@ func (s *Server) callback(x *exchange, who *session.Identity) error {
 	if err := s.o.Sessions.Writable(x.r.Context()); err != nil {
 		return s.beginRefusal(err)
 	}
-	result, err := s.o.SignIn.Finish(x, x.r)
+	result, err := s.o.SignIn.Finish(x.r)
 	if err != nil {
 		var failed *signin.Error
 		if errors.As(err, &failed) && who != nil && (failed.Kind == signin.Expired || failed.Kind == signin.Invalid || failed.Kind == signin.CookieLost) {
@@ -78,6 +78,9 @@ func (s *Server) callback(x *exchange, who *session.Identity) error {
 		s.returnGrant(x, result.Grant)
 		x.who = nil
 		return &refusal{status: http.StatusServiceUnavailable, reason: reasonAudit, cause: err, style: refuseByPage, page: pages.Unavailable{What: "store", RetryAfter: retryAfter}}
+	}
+	if err := s.o.SignIn.Completed(x, x.r); err != nil { // without it, no loop is noticed
+		s.o.Log.Warn("sign-in not noted in the browser", "error", err, "request_id", x.hop.RequestID)
 	}
 	return s.goOn(x, result.ReturnTo)
 }

@@ -18,11 +18,11 @@ type Result struct {
 	ReturnTo string
 }
 
-// Finish judges the callback and finds out who signed in. It writes no body.
+// Finish judges the callback and finds out who signed in.
 // The state is checked against the browser before the code is redeemed, which
 // happens once.
-func (p *RelyingParty) Finish(w http.ResponseWriter, r *http.Request) (Result, error) {
-	result, kind, err := p.finish(w, r)
+func (p *RelyingParty) Finish(r *http.Request) (Result, error) {
+	result, kind, err := p.finish(r)
 	outcome := "ok"
 	var e *Error
 	if errors.As(err, &e) {
@@ -35,13 +35,13 @@ func (p *RelyingParty) Finish(w http.ResponseWriter, r *http.Request) (Result, e
 	return result, err
 }
 
-func (p *RelyingParty) finish(w http.ResponseWriter, r *http.Request) (res Result, kind string, err error) {
+func (p *RelyingParty) finish(r *http.Request) (res Result, kind string, err error) {
 	prov := p.provider()
 	if prov == nil {
 		return res, "none", &Error{Kind: Unavailable, Err: p.Ready()}
 	}
 	kind = prov.kind()
-	f, b, code, err := p.judge(r, prov)
+	f, code, err := p.judge(r, prov)
 	if err != nil {
 		return res, kind, err
 	}
@@ -53,8 +53,15 @@ func (p *RelyingParty) finish(w http.ResponseWriter, r *http.Request) (res Resul
 		p.giveBack(r.Context(), prov, g.Tokens)
 		return res, kind, &Error{Kind: NotAllowed, Who: &g.Identity, ReturnTo: f.ReturnTo}
 	}
+	return Result{Grant: g, ReturnTo: f.ReturnTo}, kind, nil
+}
+
+// Completed notes that a sign-in of this browser ended in a session, which Start
+// looks at: a browser that comes back without it, time and again, is in a loop.
+func (p *RelyingParty) Completed(w http.ResponseWriter, r *http.Request) error {
+	b := p.readBrowser(r)
 	b.completed(p.o.Now())
-	return Result{Grant: g, ReturnTo: f.ReturnTo}, kind, p.writeBrowser(w, b)
+	return p.writeBrowser(w, b)
 }
 
 // giveBack revokes the tokens of somebody who may not enter: Nextcloud's are
@@ -92,52 +99,52 @@ func (p *RelyingParty) Began(r *http.Request) string {
 
 // judge checks everything about a callback that can be checked without asking
 // the provider, and returns the code to redeem.
-func (p *RelyingParty) judge(r *http.Request, prov provider) (f flow, b browserRecord, code string, err error) {
+func (p *RelyingParty) judge(r *http.Request, prov provider) (f flow, code string, err error) {
 	q, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil || len(q["state"]) != 1 || len(q["code"]) > 1 || len(q["error"]) > 1 || len(q["iss"]) > 1 || len(q["code"])+len(q["error"]) != 1 {
-		return f, b, "", &Error{Kind: Invalid, Err: errors.New("the callback's parameters are not a provider's answer")}
+		return f, "", &Error{Kind: Invalid, Err: errors.New("the callback's parameters are not a provider's answer")}
 	}
 	if err := p.state.Open(q.Get("state"), &f); err != nil {
-		return f, b, "", &Error{Kind: Invalid, Err: err}
+		return f, "", &Error{Kind: Invalid, Err: err}
 	}
-	if b, err = p.judgeBrowser(r, &f); err != nil {
-		return f, b, "", err
+	if err := p.judgeBrowser(r, &f); err != nil {
+		return f, "", err
 	}
 	if f.Kind != prov.kind() {
-		return f, b, "", &Error{Kind: Expired, ReturnTo: f.ReturnTo}
+		return f, "", &Error{Kind: Expired, ReturnTo: f.ReturnTo}
 	}
 	if err := prov.checkIssuer(q.Get("iss"), q.Has("iss")); err != nil {
-		return f, b, "", &Error{Kind: Invalid, Err: err, ReturnTo: f.ReturnTo}
+		return f, "", &Error{Kind: Invalid, Err: err, ReturnTo: f.ReturnTo}
 	}
 	if q.Has("error") {
-		return f, b, "", &Error{Kind: Refused, Code: printable(q.Get("error")), ReturnTo: f.ReturnTo}
+		return f, "", &Error{Kind: Refused, Code: printable(q.Get("error")), ReturnTo: f.ReturnTo}
 	}
-	return f, b, q.Get("code"), nil
+	return f, q.Get("code"), nil
 }
 
 // judgeBrowser checks that this browser began the flow, and not too long ago.
-func (p *RelyingParty) judgeBrowser(r *http.Request, f *flow) (b browserRecord, err error) {
+func (p *RelyingParty) judgeBrowser(r *http.Request, f *flow) error {
 	name := p.o.Cookies.Name(flowCookie)
 	value, tossed := p.o.Cookies.Read(r, name)
 	late := p.o.Now().Sub(f.Began) > flowTime
 	switch {
 	case tossed:
-		return b, &Error{Kind: CookieLost, Cookie: name, Why: Tossed, ReturnTo: f.ReturnTo}
+		return &Error{Kind: CookieLost, Cookie: name, Why: Tossed, ReturnTo: f.ReturnTo}
 	case value == "" && late: // the cookie has gone with time, not been lost
-		return b, &Error{Kind: Expired, ReturnTo: f.ReturnTo}
+		return &Error{Kind: Expired, ReturnTo: f.ReturnTo}
 	case value == "":
-		return b, &Error{Kind: CookieLost, Cookie: name, Why: p.whyLost(r), ReturnTo: f.ReturnTo}
+		return &Error{Kind: CookieLost, Cookie: name, Why: p.whyLost(r), ReturnTo: f.ReturnTo}
 	}
-	b = p.readBrowser(r)
+	b := p.readBrowser(r)
 	switch {
 	case b.ID != "" && !f.boundTo(b.ID) && !late:
-		return b, &Error{Kind: Invalid, Err: errors.New("another browser or tab began this sign-in"), Again: f.ReturnTo}
+		return &Error{Kind: Invalid, Err: errors.New("another browser or tab began this sign-in"), Again: f.ReturnTo}
 	case !f.boundTo(b.ID):
-		return b, &Error{Kind: Invalid, Err: errors.New("another browser began this sign-in")}
+		return &Error{Kind: Invalid, Err: errors.New("another browser began this sign-in")}
 	case late:
-		return b, &Error{Kind: Expired, ReturnTo: f.ReturnTo}
+		return &Error{Kind: Expired, ReturnTo: f.ReturnTo}
 	}
-	return b, nil
+	return nil
 }
 
 // MayEnter asks allowed_users and allowed_groups: either suffices, none means all.

@@ -64,7 +64,7 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
-	res, err := s.Finish(w, r)
+	res, err := s.Finish(r)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last, s.err, s.query = res, err, r.URL.RawQuery

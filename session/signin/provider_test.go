@@ -120,7 +120,10 @@ func (b *browser) finish(q url.Values) (Result, error) {
 
 func (b *browser) answer(r *http.Request) (Result, error) {
 	w := httptest.NewRecorder()
-	res, err := b.p.Finish(w, r)
+	res, err := b.p.Finish(r)
+	if err == nil {
+		err = b.p.Completed(w, r)
+	}
 	b.keep(w)
 	return res, err
 }
