@@ -38,9 +38,10 @@ unit: ## hermetic tests, race detector on, in random order
 	$(call section,unit tests)
 	@go test -race -shuffle=on ./...
 
+# Tests that say they are parallel wait more than they compute: more of them than cores.
 real: setup ## suites against real providers, a real application and a real browser; ARGS="-run TestPanva -v"
 	$(call section,suites against real servers)
-	@go test -tags real -count=1 -timeout 40m $(ARGS) ./test/real ./test/docs
+	@go test -tags real -count=1 -timeout 40m -parallel 8 $(ARGS) ./test/real ./test/docs
 
 chart: setup ## the Helm chart against Helm, kubeconform, kube-score and a kube-apiserver; ARGS=-update writes what is made of it
 	$(call section,Helm chart)
@@ -72,7 +73,7 @@ fmt: ## format every Go file
 fuzz: ## every fuzz target for FUZZTIME (30s)
 	@grep -rHoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | while IFS=: read -r file target; do \
 		printf '\n── %s %s ──\n' "$$(dirname "$$file")" "$${target#func }"; \
-		go test -run '^$$' -fuzz "^$${target#func }$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")"; \
+		go test -run '^$$' -fuzz "^$${target#func }$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x "$$(dirname "$$file")" || exit 1; \
 	done
 
 soak: setup ## replicas under a moderate load for half an hour: nothing may grow; SOAK=5m for less
