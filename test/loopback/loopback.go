@@ -15,6 +15,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"testing"
 	"time"
@@ -22,24 +23,70 @@ import (
 
 // Port finds a TCP port of 127.0.0.1 that nobody listens on, and that no
 // outgoing connection is given before it is used: one below the range that the
-// kernel takes those from (32768 and up, RFC 6335's 49152 elsewhere).
+// kernel takes those from (32768 and up, RFC 6335's 49152 elsewhere). No other
+// test is given it until t ends, of other processes neither.
 func Port(t testing.TB) string {
 	t.Helper()
 	for range 100 {
 		port := strconv.Itoa(20000 + mathrand.IntN(12000))
-		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
-			l.Close()
-			return port
+		claim, err := net.Listen("unix", claimDir()+"anteroom-port-"+port)
+		if err != nil {
+			continue
 		}
+		l, err := net.Listen("tcp", "127.0.0.1:"+port)
+		if err != nil {
+			claim.Close()
+			continue
+		}
+		l.Close()
+		t.Cleanup(func() { claim.Close() })
+		return port
 	}
 	t.Fatal("no free port between 20000 and 32000")
 	return ""
+}
+
+// claimDir is where sockets are that stand for ports: in Linux' abstract
+// namespace, which keeps none of a process that was killed.
+func claimDir() string {
+	if runtime.GOOS == "linux" {
+		return "@"
+	}
+	return os.TempDir() + "/"
 }
 
 // Address is 127.0.0.1 with such a port.
 func Address(t testing.TB) string {
 	t.Helper()
 	return net.JoinHostPort("127.0.0.1", Port(t))
+}
+
+// Serve has every connection handled in a goroutine of its own, and then closed,
+// until the test ends. secure is for TLS; nil: plain.
+func Serve(t testing.TB, secure *tls.Config, handle func(net.Conn)) (addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr = l.Addr().String()
+	if secure != nil {
+		l = tls.NewListener(l, secure)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				handle(c)
+			}()
+		}
+	}()
+	return addr
 }
 
 // Pair is a certificate and its private key, in PEM (the key as PKCS #8).

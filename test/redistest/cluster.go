@@ -11,7 +11,7 @@ import (
 	"anteroom/test/loopback"
 )
 
-// Cluster is three masters without replicas, a third of the slots each.
+// Cluster is three masters, at first without replicas, a third of the slots each.
 type Cluster struct {
 	Servers []*Server
 
@@ -40,10 +40,8 @@ func StartCluster(t testing.TB, o Options) *Cluster {
 		s.CLI("cluster", "addslotsrange", strconv.Itoa(i*slots/3), strconv.Itoa((i+1)*slots/3-1))
 		s.CLI("cluster", "set-config-epoch", strconv.Itoa(i+1))
 	}
-	host, port, _ := net.SplitHostPort(c.Servers[0].Addr)
-	bus := c.Servers[0].CLI("config", "get", "cluster-port")
 	for _, s := range c.Servers[1:] {
-		s.CLI("cluster", "meet", host, port, bus[strings.LastIndexByte(bus, '\n')+1:])
+		s.meet(c.Servers[0])
 	}
 	for _, s := range c.Servers {
 		await(t, 20*time.Second, "the Cluster", func() bool {
@@ -52,6 +50,29 @@ func StartCluster(t testing.TB, o Options) *Cluster {
 		})
 	}
 	return c
+}
+
+// meet makes a server known to another, and by it to the rest.
+func (s *Server) meet(other *Server) {
+	s.t.Helper()
+	host, port, _ := net.SplitHostPort(other.Addr)
+	bus := other.CLI("config", "get", "cluster-port")
+	s.CLI("cluster", "meet", host, port, bus[strings.LastIndexByte(bus, '\n')+1:])
+}
+
+// Replicate starts a server that has what the one of that index has, and waits
+// until it has been accepted.
+func (c *Cluster) Replicate(of int) *Server {
+	c.t.Helper()
+	one := c.Servers[of].o
+	one.Args = append(slices.Clone(one.Args), "--cluster-port", loopback.Port(c.t))
+	r := Start(c.t, one)
+	r.meet(c.Servers[of])
+	await(c.t, 20*time.Second, "a replica", func() bool {
+		out, err := r.cli("cluster", "replicate", c.ids[of])
+		return err == nil && out == "OK"
+	})
+	return r
 }
 
 // URL is its address for session.redis.url.

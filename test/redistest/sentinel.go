@@ -71,6 +71,12 @@ func (s *Sentinels) URL() string {
 	return "redis+sentinel://" + strings.Join(s.Addrs, ",") + "/" + MasterName
 }
 
+// Failover has the Sentinels put a replica in the place of the master, which lives.
+func (s *Sentinels) Failover() {
+	s.t.Helper()
+	(&Server{t: s.t, Addr: s.Addrs[0]}).CLI("sentinel", "failover", MasterName)
+}
+
 // Freeze stops one Sentinel from doing anything until the test ends.
 func (s *Sentinels) Freeze(i int) { s.processes[i].signal(syscall.SIGSTOP) }
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,7 +26,7 @@ import (
 const ACL = "resetkeys ~anteroom:* resetchannels &anteroom:* -@all " +
 	"+get +set +getdel +del +hget +hmget +hset +hdel +pexpire +pexpireat +time " +
 	"+zadd +zrem +zrevrange +zrangebyscore +zremrangebyscore " +
-	"+eval +evalsha +publish +subscribe"
+	"+eval +evalsha +publish +subscribe +info +wait"
 
 // ACLOfCluster finds out which server has a key, also while it moves.
 const ACLOfCluster = "+cluster|slots +asking"
@@ -109,6 +110,29 @@ func (s *Server) start() error {
 		return err == nil && out == "PONG"
 	})
 }
+
+// Replicate starts a replica and waits until it confirms what it is sent.
+func (s *Server) Replicate() *Server {
+	s.t.Helper()
+	host, port, _ := net.SplitHostPort(s.Addr)
+	o := Options{Users: s.o.Users, Args: []string{"--replicaof", host + " " + port}}
+	if len(s.o.Users) > 0 {
+		o.Args = append(o.Args, "--masterauth", AdminPassword)
+	}
+	before, r := s.Replicas(), Start(s.t, o)
+	await(s.t, 15*time.Second, "replication", func() bool {
+		s.CLI("set", "written-to-be-confirmed", "1", "px", "1") // without a write there is nothing to confirm
+		return s.Replicas() > before
+	})
+	return r
+}
+
+// Replicas counts the replicas that confirm what they are sent.
+func (s *Server) Replicas() int {
+	return len(confirming.FindAllStringIndex(s.CLI("info", "replication"), -1))
+}
+
+var confirming = regexp.MustCompile(`state=online,offset=[1-9]`)
 
 // Stop ends the server as an operator would: it writes everything down.
 func (s *Server) Stop() { s.process.end(syscall.SIGTERM) }
