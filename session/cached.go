@@ -157,7 +157,7 @@ func (m *Manager) startReading(l *live) *reading {
 	f := &reading{done: make(chan struct{})}
 	l.reading = f
 	work := func() {
-		f.err = m.reread(m.ctx, l)
+		f.err = Contain(m.o.Log, "reading a session", func() error { return m.reread(m.ctx, l) })
 		l.mu.Lock()
 		l.reading = nil
 		l.mu.Unlock()
@@ -252,7 +252,10 @@ func (m *Manager) startLoading(ctx context.Context, key string, secret recordSec
 		return other
 	}
 	work := func() {
-		f.l, f.err = m.load(m.ctx, key, secret, f)
+		f.err = Contain(m.o.Log, "reading a session", func() (err error) {
+			f.l, err = m.load(m.ctx, key, secret, f)
+			return err
+		})
 		m.loading.Lock()
 		delete(m.loads, key)
 		m.loading.Unlock()

@@ -20,7 +20,8 @@ const (
 	EndGrantDead  End = "grant_dead"  // the provider refused to renew
 	EndNotAllowed End = "not_allowed" // no longer among those who may enter
 	EndAtProvider End = "at_provider" // the provider says that the person signed out there
-	EndRevoked    End = "revoked"     // the person, from elsewhere, or an operator
+	EndRevoked    End = "revoked"     // the person, from elsewhere
+	EndByOperator End = "by_operator" // by the command line
 	EndGone       End = "gone"        // the store has it no more
 	EndNotBegun   End = "not_begun"   // it could not be written down
 )
@@ -103,14 +104,16 @@ func (m *Manager) over(l *live, now time.Time) (End, bool) {
 // Load would say of it, and the keys of those that could not be read, with the
 // reason. Several come only where somebody planted one.
 func (m *Manager) carried(r *http.Request) (found []*live, unread []string, err error) {
+	ctx, cancel := context.WithTimeout(r.Context(), carriedTime) // of them all
+	defer cancel()
 	for _, token := range m.o.Cookies.All(r, m.o.Cookies.Name("")) {
 		if len(token) != tokenLen(32) {
 			continue
 		}
-		l, e := m.find(WithJar(r.Context(), nil, r), token)
+		l, e := m.find(WithJar(ctx, nil, r), token)
 		switch {
 		case e == nil:
-			m.freshen(r.Context(), l)
+			m.freshen(ctx, l)
 			found = append(found, l)
 		case !errors.Is(e, ErrNone):
 			unread, err = append(unread, keyOf(token)), e
@@ -118,6 +121,9 @@ func (m *Manager) carried(r *http.Request) (found []*live, unread []string, err 
 	}
 	return found, unread, err
 }
+
+// carriedTime is how long the cookies of one request may take to look up.
+const carriedTime = 2 * readTime
 
 // freshen brings a session up to date if it can be done soon: what is given
 // back at its end should be its last tokens.
@@ -136,14 +142,17 @@ func (m *Manager) freshen(ctx context.Context, l *live) {
 // on; the cookie stays with the browser, which can ask again.
 func (m *Manager) End(ctx context.Context, w http.ResponseWriter, r *http.Request, why End) ([]Grant, error) {
 	found, unread, err := m.carried(r)
-	for _, key := range unread {
+	for _, key := range unread[:min(len(unread), gravesOfOne)] {
 		m.bury(key, why)
 	}
 	var grants []Grant
+	here := map[*live]bool{} // that this ends
 	for _, l := range found {
-		if e := m.end(WithJar(r.Context(), w, r), l, why); e != nil {
+		first, e := m.endFirst(WithJar(r.Context(), w, r), l, why)
+		if e != nil {
 			err = e
 		}
+		here[l] = first
 		l.settle(ctx)
 		if g := l.current.Load().Grant(); g.Identity.Subject != "" { // it ended long ago
 			grants = append(grants, g)
@@ -151,6 +160,11 @@ func (m *Manager) End(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	}
 	if err == nil {
 		m.o.Cookies.Clear(w, m.o.Cookies.Name(""))
+	}
+	for _, l := range found {
+		if here[l] || err == nil { // of one that was over its browser was told before
+			l.leaveCookie(err != nil)
+		}
 	}
 	return grants, err
 }
@@ -251,7 +265,11 @@ func (m *Manager) endedElsewhere(l *live, n Note) {
 			}
 			ctx, cancel := m.storeTime()
 			defer cancel()
-			if first, err := m.st.Once(ctx, "give back "+l.key, time.Hour); err == nil && first {
+			first, err := m.st.Once(ctx, "give back "+l.key, time.Hour)
+			if n.Why == EndByOperator && m.o.Ended != nil && (first || err != nil) { // who ended it has no audit log to write; better told twice than not at all
+				m.o.Ended(l.current.Load().Who(), n.Why)
+			}
+			if first && err == nil {
 				m.giveBackOf(l, n.Why)
 			}
 		})
@@ -292,22 +310,37 @@ type grave struct {
 	dug time.Time
 }
 
+// Anybody can make up keys while nobody can look whether they are of a session:
+// so many are kept, of one request and in all. Whoever asks for more is told that
+// the session may live on, as everybody is whose session could not be read.
+const (
+	gravesOfOne = 8
+	mostGraves  = 10_000
+)
+
 // bury ends a session of which only the key is known.
 func (m *Manager) bury(key string, why End) {
-	if !m.alone {
-		m.graves.Store(key, &grave{Ended{Why: why, Orphaned: true}, m.o.Now()})
+	if m.alone || m.dug.Load() >= mostGraves {
+		return
+	}
+	if _, there := m.graves.LoadOrStore(key, &grave{Ended{Why: why, Orphaned: true}, m.o.Now()}); !there {
+		m.dug.Add(1)
 	}
 }
 
-// tellGraves tells the store of the sessions that ended while it was away.
+// tellGraves tells the store of the sessions that ended while it was away, as
+// many as it hears of in a moment: there are other things to tell, and this is
+// called again.
 func (m *Manager) tellGraves(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, readTime)
+	defer cancel()
 	m.graves.Range(func(key, v any) bool {
 		g := v.(*grave)
-		once, cancel := context.WithTimeout(ctx, readTime)
-		defer cancel()
-		_, err := m.st.End(once, key.(string), g.end)
+		_, err := m.st.End(ctx, key.(string), g.end)
 		if err == nil || m.o.Now().Sub(g.dug) > m.cfg.Lifetime {
-			m.graves.Delete(key)
+			if _, there := m.graves.LoadAndDelete(key); there {
+				m.dug.Add(-1)
+			}
 		}
 		return err == nil
 	})

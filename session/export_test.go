@@ -18,3 +18,6 @@ func Ways(m *Manager) int {
 	defer a.mu.Unlock()
 	return len(a.ways)
 }
+
+// Graves counts the sign-outs that the store is yet to hear of by key alone.
+func Graves(m *Manager) int64 { return m.dug.Load() }

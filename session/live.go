@@ -29,16 +29,17 @@ type live struct {
 	asking    atomic.Bool   // the store is being asked to end it: what is heard of that is our own doing
 	writing   atomic.Bool   // it is being written down in the background
 
-	mu       sync.Mutex
-	streams  *stream   // guarded by mu: list of what to stop when the session ends
-	renewing *renewal  // guarded by mu: nil when none is under way
-	reading  *reading  // guarded by mu: nil when none is under way
-	savedAt  time.Time // guarded by mu: when the store was last written; zero when it lacks the newest state
-	savedAs  *Session  // guarded by mu
-	toEnd    *Ended    // guarded by mu: the store is still to be told of the end
-	endedAt  time.Time // guarded by mu
-	why      End       // guarded by mu: it ended
-	claimed  lostClaim // guarded by mu
+	mu          sync.Mutex
+	streams     *stream   // guarded by mu: list of what to stop when the session ends
+	renewing    *renewal  // guarded by mu: nil when none is under way
+	reading     *reading  // guarded by mu: nil when none is under way
+	savedAt     time.Time // guarded by mu: when the store was last written; zero when it lacks the newest state
+	savedAs     *Session  // guarded by mu
+	toEnd       *Ended    // guarded by mu: the store is still to be told of the end
+	cookieStays bool      // guarded by mu: it ended, and its browser was not told
+	endedAt     time.Time // guarded by mu
+	why         End       // guarded by mu: it ended
+	claimed     lostClaim // guarded by mu
 }
 
 // lostClaim is a claim that the store may have granted without our hearing of
@@ -194,7 +195,19 @@ func (l *live) end(e *Ended, why End, now time.Time) bool {
 func (l *live) isOver() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return &Over{ID: l.id, Why: l.why, At: l.endedAt}
+	why := l.why
+	if l.cookieStays {
+		why = EndGone
+	}
+	return &Over{ID: l.id, Why: why, At: l.endedAt}
+}
+
+// leaveCookie notes that the session's browser keeps its cookie, or not: that it
+// comes again is no sign of anybody else.
+func (l *live) leaveCookie(stays bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cookieStays = stays
 }
 
 // untold is what the store is still to be told of the end; nil if nothing.

@@ -126,10 +126,11 @@ func ListSubject(ctx context.Context, st Shared, codec *Codec, subject string) (
 	return list(ctx, st, codec, codec.names(nameOfPerson(subject)))
 }
 
-// EndListed ends a listed session, and has every replica hear of it. ended is
-// false if it was over already.
+// EndListed ends a listed session for an operator, and has every replica hear of
+// it: one that knows the session tells of its end. ended is false if it was over
+// already.
 func EndListed(ctx context.Context, st Shared, o Overview) (ended bool, err error) {
-	ended, err = st.End(ctx, o.key, Ended{Why: EndRevoked, Orphaned: true})
+	ended, err = st.End(ctx, o.key, Ended{Why: EndByOperator, Orphaned: true})
 	if err != nil {
 		return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}

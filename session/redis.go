@@ -23,7 +23,7 @@ type RedisConfig struct {
 	SentinelUsername string `yaml:"sentinel_username" doc:"for the Sentinels themselves"`
 	SentinelPassword Secret `yaml:"sentinel_password" doc:"for the Sentinels themselves"`
 	CAFile           string `yaml:"ca_file" doc:"PEM of the authorities that may vouch for Redis; empty: those of the system"`
-	CertFile         string `yaml:"cert_file" doc:"PEM of a client certificate, if Redis wants one"`
+	CertFile         string `yaml:"cert_file" doc:"PEM of a client certificate, if Redis wants one; read again when it changes"`
 	KeyFile          string `yaml:"key_file" doc:"PEM of its key"`
 	Prefix           string `yaml:"prefix" default:"anteroom" doc:"how every key and channel begins; two deployments in one Redis need two"`
 }
@@ -41,15 +41,19 @@ type RedisOptions struct {
 // Redis is a Shared store in Redis: one server, one watched by Sentinels, or a
 // Cluster. It is tested with 7.0 and needs 6.2 (GETDEL). Made by OpenRedis.
 //
-// It never keeps a caller for much longer than redisLimit, and hardly at all
-// once a server is known not to answer. For a moment a failing over Redis may
-// confirm what it then loses: its replication does not wait.
+// It never keeps a caller for much longer than redisLimit, thrice that for a
+// durable claim, and hardly at all once a server is known not to answer. For a
+// moment a failing over Redis may confirm what it then loses, for its replication
+// does not wait; durable claims do.
 type Redis struct {
 	client  redis.UniversalClient
 	prefix  string
 	o       RedisOptions
 	metrics *redisMetrics
 	era     atomic.Uint64 // see redisLink.all
+
+	copies    sync.Map // of *redisCopies by address
+	saidBlind sync.Once
 
 	password atomic.Pointer[Secret]                                       // for new connections
 	probe    func(password *atomic.Pointer[Secret]) redis.UniversalClient // a client of its own
@@ -77,12 +81,12 @@ func OpenRedis(cfg RedisConfig, o RedisOptions) (*Redis, error) {
 	if cfg.Password != "" {
 		t.password = cfg.Password
 	}
-	secure, err := t.tlsConfig(cfg)
-	if err != nil {
-		return nil, fmt.Errorf("session.redis: %w", err)
-	}
 	if o.Log == nil {
 		o.Log = slog.Default()
+	}
+	secure, err := t.tlsConfig(cfg, o.Log)
+	if err != nil {
+		return nil, fmt.Errorf("session.redis: %w", err)
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -99,7 +103,8 @@ func OpenRedis(cfg RedisConfig, o RedisOptions) (*Redis, error) {
 }
 
 // RenewPassword exchanges the password for new connections, once Redis has let
-// one in with it; those there are stay. The error says why it stays as it was.
+// one in with it; those there are stay. The error says why it stays as it was;
+// ErrUntried: Redis gave no word on it.
 func (r *Redis) RenewPassword(ctx context.Context, password Secret) error {
 	if *r.password.Load() == password {
 		return nil
@@ -110,8 +115,12 @@ func (r *Redis) RenewPassword(ctx context.Context, password Secret) error {
 	defer c.Close()
 	ctx, cancel := context.WithTimeout(ctx, redisTrial)
 	defer cancel()
-	if err := c.Ping(ctx).Err(); err != nil {
+	switch err := c.Ping(ctx).Err(); {
+	case err == nil:
+	case redisWordOf(err) == redisRefused:
 		return fmt.Errorf("redis does not let us in with it: %w", err)
+	default:
+		return fmt.Errorf("%w: redis: %w", ErrUntried, err)
 	}
 	r.password.Store(&password)
 	return nil

@@ -16,6 +16,8 @@ type RedisHealth struct {
 	Append  bool          // it keeps an append-only file
 	Policy  string        // maxmemory-policy
 	Limited bool          // it has a maxmemory
+	Copied  bool          // a replica of it is in step
+	Waits   bool          // it lets us wait for its replicas
 	Latency time.Duration // of the quickest of a few answers
 }
 
@@ -60,5 +62,7 @@ func (r *Redis) Examine(ctx context.Context) (h RedisHealth, err error) {
 			h.Limited = value != "0"
 		}
 	}
+	h.Copied = redisInStep.MatchString(info)
+	h.Waits = !redisWordless(r.client.Do(ctx, "wait", "0", "1").Err())
 	return h, nil
 }

@@ -96,7 +96,14 @@ func (l *redisLink) pass(ctx context.Context, command string, trip func() error)
 	}
 	end := l.traced(ctx, command)
 	start := time.Now()
+	over := false
+	defer func() {
+		if !over { // a panic: somebody else may have to ask
+			l.settle(redisNothing, nil)
+		}
+	}()
 	err := trip()
+	over = true
 	word := redisWordOf(err)
 	l.settle(word, err)
 	l.metrics.seconds.Observe(time.Since(start).Seconds())
@@ -224,9 +231,13 @@ func redisAsk[T any](ctx context.Context, r *Redis, what string, do func(context
 	go func() {
 		own, cancel := context.WithTimeout(context.WithoutCancel(ctx), redisLimit)
 		defer cancel()
-		v, err := do(own)
-		r.heard(err)
-		done <- answer{v, err}
+		var a answer
+		a.err = Contain(r.o.Log, "asking redis", func() (err error) {
+			a.v, err = do(own)
+			r.heard(err)
+			return err
+		})
+		done <- a
 	}()
 	select {
 	case a := <-done:

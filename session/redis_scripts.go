@@ -76,7 +76,7 @@ if have >= next then return 1 end
 if ARGV[7] ~= '' and c[4] ~= ARGV[7] then return 1 end
 local seen = tonumber(ARGV[3]) > tonumber(c[3]) and ARGV[3] or c[3]
 redis.call('HSET', KEYS[1], 'v', ARGV[1], 'd', ARGV[2], 't', seen)
-redis.call('HDEL', KEYS[1], 'lo', 'lx', 'sp')
+redis.call('HDEL', KEYS[1], 'lo', 'lx', 'lm', 'sp')
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.call('PUBLISH', ARGV[5], ARGV[6])
 return 2`)
@@ -110,7 +110,7 @@ if c[1] ~= ARGV[1] then return {2, 0} end
 local mine = c[2] == ARGV[2]
 if c[2] and not mine and tonumber(c[3]) > now then return {3, tonumber(c[3]) - now} end
 if ARGV[5] == '0' and c[4] == c[1] and not mine then return {4, 0} end
-redis.call('HSET', KEYS[1], 'lo', ARGV[2], 'lx', string.format('%.0f', now + ARGV[3]))
+redis.call('HSET', KEYS[1], 'lo', ARGV[2], 'lx', string.format('%.0f', now + ARGV[3]), 'lm', ARGV[6])
 if ARGV[4] == '1' then redis.call('HSET', KEYS[1], 'sp', c[1]) end
 return {1, 0}`)
 
@@ -120,10 +120,12 @@ if redis.call('HGET', KEYS[1], 'lo') ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[1], 'lx', string.format('%.0f', now + ARGV[2]))
 return 1`)
 
-	// Again: the claim is nobody's or another's, and stays so.
+	// Again: the claim is nobody's or another's, and stays so; with a mark, also
+	// where the owner has claimed again.
 	releaseScript = newRedisScript(`
-if redis.call('HGET', KEYS[1], 'lo') ~= ARGV[1] then return 0 end
-redis.call('HDEL', KEYS[1], 'lo', 'lx')
+local c = redis.call('HMGET', KEYS[1], 'lo', 'lm')
+if c[1] ~= ARGV[1] or ARGV[3] ~= '' and c[2] ~= ARGV[3] then return 0 end
+redis.call('HDEL', KEYS[1], 'lo', 'lx', 'lm')
 if ARGV[2] == '0' then redis.call('HDEL', KEYS[1], 'sp') end
 return 1`)
 
@@ -131,6 +133,17 @@ return 1`)
 	onceScript = newRedisScript(`
 if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end
 return redis.call('GET', KEYS[1]) == ARGV[1] and 1 or 0`)
+
+	// Again: finds its own, for no two sealings are alike.
+	enterScript = newRedisScript(`
+if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return '' end
+local there = redis.call('GET', KEYS[1])
+return there == ARGV[1] and '' or there`)
+
+	// Again: finds nothing, or another's.
+	strikeScript = newRedisScript(`
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0`)
 )
 
 // run runs a script on one key. The text is sent only to a server that does

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strconv"
@@ -13,10 +14,10 @@ import (
 // What a Redis keeps:
 //
 //	<prefix>:s:<key>   a session: v version, d sealed value, i info, t last use;
-//	                   lo, lx who renews it and until when; sp the version whose
-//	                   refresh token was presented
+//	                   lo, lx who renews it and until when, lm that claim's
+//	                   mark; sp the version whose refresh token was presented
 //	<prefix>:n:<name>  the sessions begun under a name, by when they end
-//	<prefix>:r:<key>   a record of Store
+//	<prefix>:r:<key>   a record of Store, or an entry of a Ledger
 //	<prefix>:o:<key>   a mark of Once
 //	<prefix>:probe     what Writable writes
 //	<prefix>:changes   the channel on which every change is told
@@ -139,8 +140,9 @@ func (r *Redis) Claim(ctx context.Context, key string, c Claim) (ClaimAnswer, er
 	if err != nil {
 		return ClaimAnswer{}, fmt.Errorf("redis: claim: %w", err)
 	}
-	return redisAsk(ctx, r, "claim", func(ctx context.Context) (ClaimAnswer, error) {
-		n, wait, err := r.pair(ctx, claimScript, r.sessionKey(key), version, c.Owner, redisMS(c.Hold), redisFlag(c.Spend), redisFlag(c.Force))
+	mark := rand.Text()
+	answer, err := redisAsk(ctx, r, "claim", func(ctx context.Context) (ClaimAnswer, error) {
+		n, wait, err := r.pair(ctx, claimScript, r.sessionKey(key), version, c.Owner, redisMS(c.Hold), redisFlag(c.Spend), redisFlag(c.Force), mark)
 		if err == nil && (n < 0 || n >= int64(len(redisClaims))) {
 			err = fmt.Errorf("the script answered %d", n)
 		}
@@ -149,6 +151,17 @@ func (r *Redis) Claim(ctx context.Context, key string, c Claim) (ClaimAnswer, er
 		}
 		return ClaimAnswer{Outcome: redisClaims[n], Wait: time.Duration(wait) * time.Millisecond}, nil
 	})
+	if err != nil || answer.Outcome != ClaimYours || !c.Durable {
+		return answer, err
+	}
+	_, err = redisAsk(ctx, r, "claim", func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, r.copied(ctx, key, c)
+	})
+	if err != nil {
+		r.unclaim(ctx, key, c.Owner, mark)
+		return ClaimAnswer{}, err
+	}
+	return answer, nil
 }
 
 // Extend implements Shared.
@@ -162,7 +175,7 @@ func (r *Redis) Extend(ctx context.Context, key, owner string, hold time.Duratio
 // Release implements Shared.
 func (r *Redis) Release(ctx context.Context, key, owner string, spent bool) error {
 	_, err := redisAsk(ctx, r, "release", func(ctx context.Context) (int64, error) {
-		return r.number(ctx, releaseScript, r.sessionKey(key), owner, redisFlag(spent))
+		return r.number(ctx, releaseScript, r.sessionKey(key), owner, redisFlag(spent), "")
 	})
 	return err
 }

@@ -2,12 +2,11 @@ package session
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 )
@@ -203,7 +202,7 @@ func (t *redisTarget) parseQuery(q string) error {
 }
 
 // tlsConfig reads the files for TLS. It is nil for a target without.
-func (t redisTarget) tlsConfig(cfg RedisConfig) (*tls.Config, error) {
+func (t redisTarget) tlsConfig(cfg RedisConfig, log *slog.Logger) (*tls.Config, error) {
 	if !t.tls {
 		if cfg.CAFile != "" || cfg.CertFile != "" || cfg.KeyFile != "" {
 			return nil, errors.New("ca_file, cert_file and key_file are for a url that begins with rediss")
@@ -212,20 +211,18 @@ func (t redisTarget) tlsConfig(cfg RedisConfig) (*tls.Config, error) {
 	}
 	c := &tls.Config{MinVersion: tls.VersionTLS12}
 	if cfg.CAFile != "" {
-		pem, err := os.ReadFile(cfg.CAFile)
+		roots, err := ReadAuthorities(cfg.CAFile)
 		if err != nil {
 			return nil, fmt.Errorf("reading ca_file: %w", err)
 		}
-		if c.RootCAs = x509.NewCertPool(); !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, errors.New("ca_file holds no certificate in PEM")
-		}
+		c.RootCAs = roots
 	}
 	if cfg.CertFile != "" || cfg.KeyFile != "" {
-		pair, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile)
-		if err != nil {
+		p := &clientPair{files: [2]string{cfg.CertFile, cfg.KeyFile}, log: log}
+		if err := p.load(p.stamps()); err != nil {
 			return nil, fmt.Errorf("reading cert_file and key_file: %w", err)
 		}
-		c.Certificates = []tls.Certificate{pair}
+		c.GetClientCertificate = p.get
 	}
 	return c, nil
 }

@@ -34,7 +34,7 @@ var errRedisUnheard = errors.New("Redis did not pass on a message to itself in t
 func (r *Redis) Watch(ctx context.Context, w Watcher) {
 	pause, warned := redisPauseMin, false
 	for ctx.Err() == nil {
-		connected, err := r.watch(ctx, w)
+		connected, err := r.watch(ctx, w, warned)
 		if ctx.Err() != nil {
 			return
 		}
@@ -56,8 +56,9 @@ func (r *Redis) Watch(ctx context.Context, w Watcher) {
 	}
 }
 
-// watch is one connection's time, until it fails or ctx is done.
-func (r *Redis) watch(ctx context.Context, w Watcher) (connected bool, err error) {
+// watch is one connection's time, until it fails or ctx is done. again: it was
+// said that nothing is heard.
+func (r *Redis) watch(ctx context.Context, w Watcher, again bool) (connected bool, err error) {
 	s, err := r.subscribe(ctx)
 	if err != nil {
 		return false, err
@@ -93,6 +94,9 @@ func (r *Redis) watch(ctx context.Context, w Watcher) (connected bool, err error
 			connected = true
 			r.metrics.subscribed.Inc()
 			defer r.metrics.subscribed.Dec()
+			if again {
+				r.o.Log.Info("changes are heard from redis again")
+			}
 			w.Connected()
 		}
 		w.Alive(beat.at)
@@ -155,7 +159,15 @@ func (r *Redis) subscribe(ctx context.Context) (*redisSubscription, error) {
 			return nil, err
 		}
 	}
-	go s.read(context.WithValue(ctx, redisKept{}, true))
+	go func() {
+		err := Contain(r.o.Log, "hearing of changes", func() error {
+			s.read(context.WithValue(ctx, redisKept{}, true))
+			return nil
+		})
+		if err != nil {
+			s.give(redisGot{nil, err})
+		}
+	}()
 	return s, nil
 }
 
@@ -181,14 +193,19 @@ func (s *redisSubscription) read(ctx context.Context) {
 		if err == nil && m == nil {
 			continue
 		}
-		select {
-		case s.got <- redisGot{m, err}:
-		case <-s.over:
+		if !s.give(redisGot{m, err}) || err != nil {
 			return
 		}
-		if err != nil {
-			return
-		}
+	}
+}
+
+// give hands on what was read; false once nobody wants it any more.
+func (s *redisSubscription) give(g redisGot) bool {
+	select {
+	case s.got <- g:
+		return true
+	case <-s.over:
+		return false
 	}
 }
 
@@ -219,9 +236,13 @@ func (r *Redis) sendBeat(ctx context.Context, s *redisSubscription, number int) 
 	go func() {
 		ctx, cancel := context.WithTimeout(context.WithValue(ctx, redisUrgent{}, true), redisBeat)
 		defer cancel()
-		times, err := r.publish(ctx, s.beats, strconv.Itoa(number))
-		r.heard(err)
-		b.sent <- redisSent{times, err}
+		var sent redisSent
+		sent.err = Contain(r.o.Log, "publishing in redis", func() (err error) {
+			sent.times, err = r.publish(ctx, s.beats, strconv.Itoa(number))
+			r.heard(err)
+			return err
+		})
+		b.sent <- sent
 	}()
 	return b
 }

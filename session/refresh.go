@@ -145,11 +145,15 @@ func (m *Manager) startRenewal(l *live, now time.Time) *renewal {
 	}
 	l.renewing = flight
 	work := func() {
-		m.renew(l)
-		l.mu.Lock()
-		l.renewing = nil
-		l.mu.Unlock()
-		close(flight.done)
+		defer func() {
+			l.mu.Lock()
+			l.renewing = nil
+			l.mu.Unlock()
+			close(flight.done)
+		}()
+		if err := Contain(m.o.Log, "renewing a session", func() error { m.renew(l); return nil }); err != nil {
+			m.renewalFailed(l, "unavailable", err)
+		}
 	}
 	if !m.spawn(work) {
 		l.renewing = nil
@@ -230,13 +234,23 @@ func (m *Manager) claim(ctx context.Context, l *live, s *Session, owner string, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
-	return m.st.Claim(ctx, l.key, Claim{Owner: owner, Version: s.Version, Hold: m.hold(), Spend: spend, Force: force})
+	return m.st.Claim(ctx, l.key, Claim{
+		Owner: owner, Version: s.Version, Hold: m.hold(), Spend: spend, Force: force,
+		Durable: spend && !force && m.early(s),
+	})
 }
 
 // lastChance reports whether grace is as good as over, so that presenting a
 // token a second time can lose nothing more.
 func (m *Manager) lastChance(s *Session) bool {
 	return !m.o.Now().Before(s.Until.Add(m.cfg.Grace - lastChance))
+}
+
+// early reports whether there is time to try again, so that more can be asked of
+// a claim. Later, to be left without tokens is the greater evil.
+func (m *Manager) early(s *Session) bool {
+	due := m.tokenDue(s)
+	return m.o.Now().Before(due.Add(s.Tokens.Expiry.Sub(due) / 2))
 }
 
 // waitFor waits until another's claim came to something, or has run out.
@@ -258,6 +272,7 @@ func (m *Manager) waitFor(ctx context.Context, l *live, most time.Duration) erro
 // long as that takes.
 func (m *Manager) renewClaimed(ctx context.Context, l *live, before *Session, owner string, spend bool) {
 	stop := m.keepHold(l, owner)
+	defer stop()
 	began := m.o.Now()
 	g, spend, err := m.ask(ctx, l, before, owner, spend)
 	m.took(m.o.Now().Sub(began))
@@ -291,7 +306,7 @@ func (m *Manager) ask(ctx context.Context, l *live, s *Session, owner string, sp
 	g := s.Grant()
 	if !spend {
 		g.Tokens.Refresh = ""
-		g, err = m.o.Renewer.Renew(ctx, g)
+		g, err = m.renewer(ctx, g, ErrUnavailable)
 		g.Tokens = s.Tokens
 		if !errors.Is(err, ErrGrantDead) || s.Tokens.Refresh == "" {
 			return g, false, err
@@ -303,8 +318,22 @@ func (m *Manager) ask(ctx context.Context, l *live, s *Session, owner string, sp
 		g = s.Grant()
 	}
 	l.spent()
-	g, err = m.o.Renewer.Renew(ctx, g)
+	g, err = m.renewer(ctx, g, ErrInDoubt)
 	return g, true, err
+}
+
+// renewer has the provider asked. A panic on the way is no word of its: it is
+// doubt, an error of that kind.
+func (m *Manager) renewer(ctx context.Context, g Grant, doubt error) (next Grant, err error) {
+	next = g
+	panicked := Contain(m.o.Log, "asking the provider", func() error {
+		next, err = m.o.Renewer.Renew(ctx, g)
+		return nil
+	})
+	if panicked != nil {
+		return g, fmt.Errorf("%w: %w", doubt, panicked)
+	}
+	return next, err
 }
 
 // keepHold extends a claim until stop is called.
@@ -315,7 +344,12 @@ func (m *Manager) keepHold(l *live, owner string) (stop func()) {
 	beat = func() {
 		once, done := context.WithTimeout(ctx, readTime)
 		defer done()
-		if held, err := m.st.Extend(once, l.key, owner, hold); (held || err != nil) && ctx.Err() == nil {
+		held := false
+		err := Contain(m.o.Log, "holding a claim", func() (err error) {
+			held, err = m.st.Extend(once, l.key, owner, hold)
+			return err
+		})
+		if (held || err != nil) && ctx.Err() == nil {
 			time.AfterFunc(hold/3, beat)
 		}
 	}

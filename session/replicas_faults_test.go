@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -249,6 +250,44 @@ func TestTheLastTokensAreGivenBack(t *testing.T) {
 	})
 }
 
+// TestDurableWhileThereIsTime: a store whose replicas confirm nothing holds
+// renewals up, but not until the tokens are over.
+func TestDurableWhileThereIsTime(t *testing.T) {
+	inFleet(t, 1, config, func(f *fleet) {
+		s := f.shim(0)
+		refused, spent := 0, 0 // guarded by s.mu
+		s.set(func() {
+			s.claim = func(next func() (session.ClaimAnswer, error)) (session.ClaimAnswer, error) {
+				s.mu.Lock()
+				durable, spend := s.asked.Durable, s.asked.Spend
+				if durable {
+					refused++
+				} else if spend {
+					spent++
+				}
+				s.mu.Unlock()
+				if durable {
+					return session.ClaimAnswer{}, errDown
+				}
+				return next()
+			}
+		})
+		before := f.signIn(0).Grant().Tokens
+		for time.Now().Before(before.Expiry.Add(-time.Second)) {
+			f.want(0, nil)
+			time.Sleep(time.Second)
+		}
+		if got := f.want(0, nil).Grant().Tokens; got == before {
+			t.Error("the tokens are over and were not renewed")
+		}
+		s.set(func() {
+			if refused < 3 || spent != 1 {
+				t.Errorf("claims: %d durable, %d not, want a few and one", refused, spent)
+			}
+		})
+	})
+}
+
 // TestCloseTellsTheStore what it has not heard: new tokens, and an end.
 func TestCloseTellsTheStore(t *testing.T) {
 	t.Run("tokens", func(t *testing.T) {
@@ -256,15 +295,20 @@ func TestCloseTellsTheStore(t *testing.T) {
 			s := f.shim(0)
 			f.signIn(0)
 			f.want(1, nil)
-			s.save = func(next func() (bool, bool, error)) (bool, bool, error) {
-				if s.saves == 1 {
+			var refused atomic.Int32
+			s.set(func() {
+				s.save = func(func() (bool, bool, error)) (bool, bool, error) {
+					refused.Add(1)
 					return false, false, errDown
 				}
-				return next()
-			}
+			})
 			time.Sleep(14 * time.Minute)
 			f.want(0, nil)
 			time.Sleep(1500 * time.Millisecond) // rotated, and not saved
+			if refused.Load() == 0 {
+				f.Error("no save was refused: nothing is left for Close to tell")
+			}
+			s.set(func() { s.save = nil })
 			f.ms[0].Close(context.Background())
 			f.lines[0].cut(down)
 			if got := f.want(1, nil).Grant().Tokens.Access.Reveal(); got != "access1" {
@@ -317,7 +361,9 @@ func TestNoHotLoop(t *testing.T) {
 	inFleet(t, 2, config, func(f *fleet) {
 		s := f.shim(0)
 		f.signIn(0)
-		s.save = func(func() (bool, bool, error)) (bool, bool, error) { return false, false, errors.New("READONLY") }
+		s.set(func() {
+			s.save = func(func() (bool, bool, error)) (bool, bool, error) { return false, false, errors.New("READONLY") }
+		})
 		time.Sleep(14 * time.Minute)
 		f.want(0, nil)
 		time.Sleep(13 * time.Minute)
@@ -326,8 +372,10 @@ func TestNoHotLoop(t *testing.T) {
 			f.want(0, nil)
 			time.Sleep(time.Second)
 		}
-		if s.set(func() {}); s.claims > 70 {
-			f.Errorf("%d claims in a minute for one session", s.claims)
-		}
+		s.set(func() {
+			if s.claims > 70 {
+				f.Errorf("%d claims in a minute for one session", s.claims)
+			}
+		})
 	})
 }

@@ -3,7 +3,9 @@ package session_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -227,6 +229,70 @@ func TestProviderRefusesConnections(t *testing.T) {
 		}
 		if n, reuses := f.p.counts(); n == 0 || reuses != 0 {
 			f.Errorf("%d refreshes, %d reuses once the provider is back, want some and none", n, reuses)
+		}
+	})
+}
+
+// TestSignOutsAnybodyMakesUp while nobody can look are remembered within bounds,
+// and told after those of sessions that are known.
+func TestSignOutsAnybodyMakesUp(t *testing.T) {
+	inFleet(t, 2, config, func(f *fleet) {
+		f.signIn(0)
+		f.want(0, nil)
+		_, real := f.b.exchange()
+		f.lines[0].cut(down)
+		made := 0
+		for range 1500 {
+			r := httptest.NewRequest("POST", "/auth/logout", nil)
+			var b strings.Builder
+			for range 20 {
+				made++
+				fmt.Fprintf(&b, "%s=%043d; ", config.Cookie.Name, made)
+			}
+			r.Header.Set("Cookie", b.String())
+			if _, err := f.ms[0].End(f.Context(), httptest.NewRecorder(), r, session.EndSignedOut); !errors.Is(err, session.ErrUnavailable) {
+				f.Fatalf("End = %v, want that it cannot be told", err)
+			}
+			if made == 20 && session.Graves(f.ms[0]) != 8 {
+				f.Errorf("of one request %d are remembered, want 8", session.Graves(f.ms[0]))
+			}
+		}
+		if n := session.Graves(f.ms[0]); n != 10_000 {
+			f.Errorf("%d made-up sign-outs are remembered of %d, want 10,000", n, made)
+		}
+		f.ms[0].End(f.Context(), httptest.NewRecorder(), real, session.EndSignedOut)
+		f.lines[0].mend()
+		time.Sleep(time.Second)
+		if _, err := f.ms[1].Load(real); !errors.Is(err, session.ErrNone) {
+			f.Errorf("Load at the other replica = %v, want ErrNone", err)
+		}
+		time.Sleep(time.Minute)
+		if n := session.Graves(f.ms[0]); n != 0 {
+			f.Errorf("%d are still remembered a minute after the store came back", n)
+		}
+	})
+}
+
+// TestWhoSignedOutIsKnown though somebody signs out once more with the cookie that
+// was taken, and with one that nobody can look up: that the first is used is told
+// as before.
+func TestWhoSignedOutIsKnown(t *testing.T) {
+	inFleet(t, 1, config, func(f *fleet) {
+		f.signIn(0)
+		_, taken := f.b.exchange()
+		if _, err := f.ms[0].End(f.Context(), httptest.NewRecorder(), taken, session.EndSignedOut); err != nil {
+			f.Fatal(err)
+		}
+		f.lines[0].cut(down)
+		again := taken.Clone(f.Context())
+		again.Header.Add("Cookie", fmt.Sprintf("%s=%043d", config.Cookie.Name, 1))
+		if _, err := f.ms[0].End(f.Context(), httptest.NewRecorder(), again, session.EndSignedOut); !errors.Is(err, session.ErrUnavailable) {
+			f.Fatalf("End = %v, want that it cannot be told", err)
+		}
+		_, err := f.ms[0].Load(taken)
+		var over *session.Over
+		if !errors.As(err, &over) || over.Why != session.EndSignedOut {
+			f.Errorf("Load = %v, %+v, want that they signed out", err, over)
 		}
 	})
 }

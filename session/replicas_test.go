@@ -90,6 +90,7 @@ type fleet struct {
 	mu     sync.Mutex
 	back   []session.End // guarded by mu: why grants were given back
 	tokens []string      // guarded by mu: their access tokens
+	told   []session.End // guarded by mu: of ends that nobody asked for here
 }
 
 func newFleet(t *testing.T, n int, cfg session.Config) *fleet {
@@ -99,6 +100,11 @@ func newFleet(t *testing.T, n int, cfg session.Config) *fleet {
 		l := &line{Shared: store}
 		m := session.New(cfg, session.Options{
 			Store: l, Codec: codec, Cookies: session.NewCookies(cfg.Cookie, false), Renewer: f.p, Log: slog.New(slog.DiscardHandler),
+			Ended: func(_ *session.Identity, why session.End) {
+				f.mu.Lock()
+				defer f.mu.Unlock()
+				f.told = append(f.told, why)
+			},
 			GiveBack: func(_ context.Context, g session.Grant, why session.End) {
 				f.mu.Lock()
 				defer f.mu.Unlock()
@@ -304,4 +310,39 @@ func TestUsedElsewhere(t *testing.T) {
 		f.want(1, session.ErrNone)
 		f.want(0, session.ErrNone)
 	})
+}
+
+// TestOperatorsEndIsTold by one of the replicas that knew the session, and no
+// more; by each where none can tell whether another did.
+func TestOperatorsEndIsTold(t *testing.T) {
+	for name, tt := range map[string]struct {
+		once       error
+		told, back int
+	}{"once": {nil, 1, 1}, "though the store went away": {errDown, 3, 0}} {
+		t.Run(name, func(t *testing.T) {
+			inFleet(t, 3, config, func(f *fleet) {
+				for i := range f.ms {
+					s := f.shim(i)
+					s.set(func() { s.once = tt.once })
+				}
+				f.signIn(0)
+				for i := range f.ms {
+					f.want(i, nil)
+				}
+				list, err := f.ms[0].SessionsOf(f.Context(), "testdoc")
+				if err != nil || len(list) != 1 {
+					f.Fatalf("SessionsOf = %v, %v", list, err)
+				}
+				if ended, err := session.EndListed(f.Context(), f.lines[0].Shared, list[0]); !ended || err != nil {
+					f.Fatalf("EndListed = %v, %v", ended, err)
+				}
+				time.Sleep(time.Minute)
+				f.mu.Lock()
+				defer f.mu.Unlock()
+				if len(f.told) != tt.told || f.told[0] != session.EndByOperator || len(f.back) != tt.back {
+					f.Errorf("told of %v and given back %v, want %d and %d", f.told, f.back, tt.told, tt.back)
+				}
+			})
+		})
+	}
 }

@@ -164,7 +164,6 @@ func (m *Manager) resync() {
 	if m.alone { // nothing was away, and without a request nothing can be told
 		return
 	}
-	m.tellGraves(m.ctx)
 	since := m.o.Now().Add(-retold)
 	m.known.Range(func(_, v any) bool {
 		if l := v.(*live); l.ended.Load() {
@@ -172,6 +171,7 @@ func (m *Manager) resync() {
 		}
 		return m.ctx.Err() == nil
 	})
+	m.tellGraves(m.ctx)
 	m.known.Range(func(_, v any) bool {
 		l := v.(*live)
 		switch {
@@ -191,7 +191,7 @@ func (m *Manager) settleAll(ctx context.Context) {
 	if m.alone {
 		return
 	}
-	m.tellGraves(ctx)
+	defer m.tellGraves(ctx) // those that may be made up come last
 	m.known.Range(func(_, v any) bool {
 		l := v.(*live)
 		switch {

@@ -1,6 +1,9 @@
 package session
 
-import "log/slog"
+import (
+	"errors"
+	"log/slog"
+)
 
 // Secret is a credential that shows itself to nobody by accident: formatting,
 // logging and marshalling give "[redacted]". The zero value is "no secret".
@@ -18,3 +21,6 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // UnmarshalText takes the text as the credential (configuration).
 func (s *Secret) UnmarshalText(b []byte) error { *s = Secret(b); return nil }
+
+// ErrUntried: who has to judge a new secret gave no word on it.
+var ErrUntried = errors.New("it could not be tried yet")

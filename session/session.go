@@ -58,9 +58,10 @@ type Manager struct {
 	trust   trust
 	latency atomic.Int64 // of the provider's renewals, a moving average in nanoseconds
 
-	known   sync.Map // store key → *live: the sessions this process has seen lately
-	ids     sync.Map // public id → *live: the same, for those who have no cookie
-	graves  sync.Map // store key → *grave: ends of sessions that could not be read
+	known   sync.Map     // store key → *live: the sessions this process has seen lately
+	ids     sync.Map     // public id → *live: the same, for those who have no cookie
+	graves  sync.Map     // store key → *grave: ends of sessions that could not be read
+	dug     atomic.Int64 // how many there are
 	loading sync.Mutex
 	loads   map[string]*reading // guarded by loading: sessions being read for the first time
 
@@ -112,7 +113,7 @@ func (m *Manager) spawn(work func()) bool {
 	m.closing.Lock()
 	defer m.closing.Unlock()
 	if !m.closed {
-		m.tasks.Go(work)
+		m.tasks.Go(func() { _ = Contain(m.o.Log, "work on a session", func() error { work(); return nil }) })
 	}
 	return !m.closed
 }

@@ -93,6 +93,7 @@ type Claim struct {
 	Hold    time.Duration // for how long, unless extended
 	Spend   bool          // the refresh token will be presented, which can be done but once
 	Force   bool          // although it may have been presented before: there is nothing left to lose
+	Durable bool          // an error rather than a claim which a store that keeps copies of itself might forget
 }
 
 // ClaimAnswer says what came of a Claim.

@@ -13,14 +13,19 @@ import (
 // use, and listens for what other replicas change, until ctx is done.
 func (m *Manager) Run(ctx context.Context) {
 	var watch sync.WaitGroup
-	watch.Go(func() { m.st.Watch(ctx, watcher{m}) })
+	watch.Go(func() {
+		Persist(ctx, m.o.Log, "hearing of changes", func(ctx context.Context) { m.st.Watch(ctx, watcher{m}) })
+	})
 	defer watch.Wait()
 	for {
 		if pause(ctx, m.sweepEvery()); ctx.Err() != nil {
 			return
 		}
-		m.sweep(ctx)
-		m.tellGraves(ctx)
+		_ = Contain(m.o.Log, "looking after sessions", func() error {
+			m.sweep(ctx)
+			m.tellGraves(ctx)
+			return nil
+		})
 	}
 }
 
@@ -35,14 +40,17 @@ func (m *Manager) sweepEvery() time.Duration {
 func (m *Manager) sweep(ctx context.Context) {
 	now, live_, open := m.o.Now(), 0, 0
 	m.known.Range(func(_, v any) bool {
-		l := v.(*live)
-		if l.hasStreams() { // an open socket is use
-			open++
-			m.sweepStreams(l, now)
-		}
-		if m.sweepOne(ctx, l, now) {
-			live_++
-		}
+		_ = Contain(m.o.Log, "looking after a session", func() error { // of which no other pays for it
+			l := v.(*live)
+			if l.hasStreams() { // an open socket is use
+				open++
+				m.sweepStreams(l, now)
+			}
+			if m.sweepOne(ctx, l, now) {
+				live_++
+			}
+			return nil
+		})
 		return ctx.Err() == nil
 	})
 	m.metrics.live.Set(float64(live_))

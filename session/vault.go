@@ -35,10 +35,10 @@ func (v *Vault) Get(ctx context.Context, name string) (secret []byte, found bool
 		if err != nil {
 			return nil, false, fmt.Errorf("reading %s: %w", v.kind, err)
 		}
-		if !found || len(sealed) == 0 || sealed[0] != recordFormat {
+		if !found {
 			continue
 		}
-		if secret, err := p.aead().gcm.Open(nil, nil, sealed[1:], nil); err == nil {
+		if secret, err := p.open(sealed); err == nil {
 			return secret, true, nil
 		}
 	}
@@ -48,8 +48,7 @@ func (v *Vault) Get(ctx context.Context, name string) (secret []byte, found bool
 // Put keeps a secret for ttl (> 0), in place of any other of that name.
 func (v *Vault) Put(ctx context.Context, name string, secret []byte, ttl time.Duration) error {
 	places := v.places(name)
-	sealed := places[0].aead().gcm.Seal([]byte{recordFormat}, nil, secret, nil) // #nosec G407 -- the AEAD makes its own random nonce
-	if err := v.store.Put(ctx, places[0].at, sealed, ttl); err != nil {
+	if err := v.store.Put(ctx, places[0].at, places[0].seal(secret), ttl); err != nil {
 		return fmt.Errorf("keeping %s: %w", v.kind, err)
 	}
 	return v.clear(ctx, places[1:])
@@ -84,6 +83,22 @@ func (v *Vault) places(name string) (all []place) {
 type place struct {
 	at  string
 	key []byte
+}
+
+func (p place) seal(secret []byte) []byte {
+	return p.aead().gcm.Seal([]byte{recordFormat}, nil, secret, nil) // #nosec G407 -- the AEAD makes its own random nonce
+}
+
+// open reverses seal. The error is ErrSeal.
+func (p place) open(sealed []byte) ([]byte, error) {
+	if len(sealed) == 0 || sealed[0] != recordFormat {
+		return nil, ErrSeal
+	}
+	secret, err := p.aead().gcm.Open(nil, nil, sealed[1:], nil)
+	if err != nil {
+		return nil, ErrSeal
+	}
+	return secret, nil
 }
 
 // aead seals what is kept there.

@@ -77,7 +77,14 @@ func (o *openID) givenToUs(ctx context.Context, token session.Secret) error {
 	}
 	ctx, done := o.p.timed(ctx, "introspection")
 	defer done()
-	form := url.Values{"token": {token.Reveal()}, "token_type_hint": {"access_token"}, "client_id": {o.p.cfg.ClientID}, "client_secret": {o.p.secret.inForce().Reveal()}}
+	return o.p.secret.Show(func(s session.Secret) error { return o.introspect(ctx, token, s) }, func(err error) bool { return errors.Is(err, errNoClient) })
+}
+
+// errNoClient: introspection does not take the client's secret.
+var errNoClient = fmt.Errorf("%w: introspection refuses the client", errAnswer)
+
+func (o *openID) introspect(ctx context.Context, token, secret session.Secret) error {
+	form := url.Values{"token": {token.Reveal()}, "token_type_hint": {"access_token"}, "client_id": {o.p.cfg.ClientID}, "client_secret": {secret.Reveal()}}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, o.m.Introspection, strings.NewReader(form.Encode()))
 	if err != nil {
 		return fmt.Errorf("introspection: %w", err)
@@ -93,7 +100,11 @@ func (o *openID) givenToUs(ctx context.Context, token session.Secret) error {
 	if err != nil {
 		return fmt.Errorf("introspection: %w", err)
 	}
-	if resp.StatusCode != http.StatusOK {
+	switch resp.StatusCode {
+	case http.StatusOK:
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
+		return fmt.Errorf("%w: status %d", errNoClient, resp.StatusCode)
+	default:
 		return fmt.Errorf("%w: introspection: status %d", errAnswer, resp.StatusCode)
 	}
 	said, err := decodeClaims(body)

@@ -233,6 +233,26 @@ func TestTokensOfOpenID(t *testing.T) {
 	}
 }
 
+// TestTokenWhileSecretIsExchanged: a token counts while the provider knows the
+// client by the secret before.
+func TestTokenWhileSecretIsExchanged(t *testing.T) {
+	i := &idp{200, 200, map[string]any{"active": true, "client_id": testClient}, nil}
+	srv := httptest.NewServer(i)
+	defer srv.Close()
+	p := relyingParty(t, srv.URL, func(c *Config, _ *Options) { c.AccessTokens = "own" })
+	o, err := newOIDC(p, &metadata{Issuer: srv.URL, UserInfoURL: srv.URL + "/userinfo", JWKSURL: srv.URL + "/jwks", Introspection: srv.URL + "/introspect"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.adopt(o)
+	p.RenewClientSecret("another")
+	who, _, err := p.ByToken(t.Context(), "token")
+	judged(t, "ByToken", who, err, "")
+	if got := strings.Join(i.asked, " "); got != "/introspect /introspect /userinfo" {
+		t.Errorf("asked %q, want the secret before shown, too", got)
+	}
+}
+
 // TestIntrospectionIsNoPlainText: the client's secret goes there.
 func TestIntrospectionIsNoPlainText(t *testing.T) {
 	p := relyingParty(t, "https://id.example", nil)

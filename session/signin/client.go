@@ -11,6 +11,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/oauth2"
+
+	"anteroom/session"
 )
 
 // maxAnswer bounds every answer of a provider.
@@ -39,7 +41,7 @@ type bounded struct{ next http.RoundTripper }
 func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := b.next.RoundTrip(r)
 	if err != nil {
-		return nil, err
+		return nil, session.WithoutQuotes(err) // of an answer with tokens, perhaps
 	}
 	if resp.ContentLength > maxAnswer {
 		resp.Body.Close()

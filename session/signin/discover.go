@@ -14,7 +14,9 @@ import (
 const (
 	firstRetry  = time.Second
 	lastRetry   = 30 * time.Second
-	recheckTime = 15 * time.Minute
+	recheckTime = 15 * time.Minute // from one discovery to the next, while all is well
+	lookTime    = time.Minute      // at the most, from one look whether the provider answers to the next
+	lookLimit   = 10 * time.Second // for one look
 )
 
 // metadata is what we read of a discovery document (OpenID Connect Discovery
@@ -40,30 +42,69 @@ var (
 	ErrIssuer = errors.New("another issuer")
 )
 
-// Run finds the provider, and looks again from time to time, until ctx is
-// done. It never gives up: the provider may be down when we start.
+// Run finds the provider, looks every minute whether it answers, and finds it
+// anew from time to time, until ctx is done. It never gives up: the provider may
+// be down when we start.
 func (p *RelyingParty) Run(ctx context.Context) {
 	wait := firstRetry
+	var since time.Time // the last discovery that told us something; zero: something is amiss since
 	for {
-		found, err := p.discover(ctx)
-		next := recheckTime
+		var err error
+		if !since.IsZero() && time.Since(since) < recheckTime {
+			err = p.look(ctx)
+		} else if v, e := p.discover(ctx); e == nil {
+			p.adopt(v)
+			since = time.Now()
+		} else {
+			err = e
+		}
+		next := lookTime/2 + rand.N(lookTime/2) // #nosec G404 -- spreads waits
 		switch {
 		case err == nil:
-			p.adopt(found)
 			wait = firstRetry
 		case ctx.Err() != nil:
 			return
 		default:
-			p.miss(err)
+			if since.IsZero() { // twice in a row: once happens
+				p.miss(err)
+			}
+			since = time.Time{}
 			next = wait/2 + rand.N(wait) // #nosec G404 -- spreads waits
 			wait = min(2*wait, lastRetry)
 		}
-		select {
-		case <-ctx.Done():
+		if !p.pause(ctx, next) {
 			return
-		case <-time.After(next):
 		}
 	}
+}
+
+// pause waits for the next look: firstRetry at least, and no longer than that
+// where somebody wants to sign in meanwhile. It reports false if ctx is done.
+func (p *RelyingParty) pause(ctx context.Context, next time.Duration) bool {
+	due := time.After(next)
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(min(firstRetry, next)):
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-due:
+	case <-p.wanted:
+	}
+	return true
+}
+
+// look asks the provider that was found for what costs it little.
+func (p *RelyingParty) look(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, lookLimit)
+	defer cancel()
+	if p.Provider() == kindNextcloud {
+		return p.statusOK(ctx)
+	}
+	_, err := p.findMetadata(ctx)
+	return err
 }
 
 func (p *RelyingParty) adopt(found provider) {
@@ -71,6 +112,9 @@ func (p *RelyingParty) adopt(found provider) {
 	p.found.Store(&found)
 	p.failed.Store(nil)
 	p.metrics.ready.Set(1)
+	if p.away.Swap(nil) != nil {
+		p.o.Log.Info("sign-in provider answers again")
+	}
 	if before == found.kind() {
 		return
 	}
@@ -81,15 +125,18 @@ func (p *RelyingParty) adopt(found provider) {
 	p.o.Log.Info("sign-in provider found", "provider", found.kind(), "configured", p.cfg.Provider, "meaning", meaning)
 }
 
-// miss notes that the provider was not found. One that was found before stays.
+// miss notes that the provider was not found. One that was found before stays,
+// for sessions; nobody is sent there meanwhile.
 func (p *RelyingParty) miss(err error) {
-	if p.provider() != nil {
-		p.o.Log.Warn("sign-in provider does not answer; what was found before stays in use", "error", err)
+	p.metrics.ready.Set(0)
+	if p.provider() == nil {
+		p.o.Log.Warn("sign-in provider not found yet; trying again", "error", err)
+		p.failed.Store(&err)
 		return
 	}
-	p.o.Log.Warn("sign-in provider not found yet; trying again", "error", err)
-	p.failed.Store(&err)
-	p.metrics.ready.Set(0)
+	if p.away.Swap(&err) == nil {
+		p.o.Log.Warn("sign-in provider does not answer; what was found before stays in use, and nobody can sign in", "error", err)
+	}
 }
 
 // discover finds out what the server offers.

@@ -4,12 +4,13 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
+
+	"anteroom/session"
 
 	"github.com/go-jose/go-jose/v4"
 )
@@ -90,7 +91,7 @@ func (e *Examination) nextcloud() bool {
 func (e *Examination) post(ctx context.Context, endpoint string, form url.Values, good func(status int, code string) Verdict) (Verdict, error) {
 	p := e.relyingParty
 	form.Set("client_id", p.cfg.ClientID)
-	if s := p.secret.inForce(); s != "" {
+	if s := p.secret.InForce(); s != "" {
 		form.Set("client_secret", s.Reveal())
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
@@ -101,7 +102,7 @@ func (e *Examination) post(ctx context.Context, endpoint string, form url.Values
 	r.Header.Set("Accept", "application/json")
 	resp, err := p.client.Do(r)
 	if err != nil {
-		return VerdictUntold, fmt.Errorf("showing the provider the client: %w", bareURL(err))
+		return VerdictUntold, fmt.Errorf("showing the provider the client: %w", session.WithoutURL(err))
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
@@ -144,7 +145,7 @@ func (e *Examination) Redirect(ctx context.Context) (v Verdict, other string, er
 	r.Header.Set("Accept", "text/html")
 	resp, err := p.client.Do(r)
 	if err != nil {
-		return VerdictUntold, "", fmt.Errorf("asking for a sign-in: %w", bareURL(err))
+		return VerdictUntold, "", fmt.Errorf("asking for a sign-in: %w", session.WithoutURL(err))
 	}
 	resp.Body.Close()
 	where, errWhere := resp.Location()
@@ -181,7 +182,7 @@ func (e *Examination) Keys(ctx context.Context) (n int, algorithms []string, err
 	}
 	var set jose.JSONWebKeySet
 	if _, err := fetchJSON(e.relyingParty.client, r, &set); err != nil {
-		return 0, nil, fmt.Errorf("fetching the provider's keys: %w", bareURL(err))
+		return 0, nil, fmt.Errorf("fetching the provider's keys: %w", session.WithoutURL(err))
 	}
 	for _, k := range set.Keys {
 		if k.Valid() && k.IsPublic() && (k.Use == "" || k.Use == "sig") {
@@ -192,13 +193,4 @@ func (e *Examination) Keys(ctx context.Context) (n int, algorithms []string, err
 		algorithms = append(algorithms, string(a))
 	}
 	return n, algorithms, nil
-}
-
-// bareURL is a client's error without the address, which has parameters.
-func bareURL(err error) error {
-	var e *url.Error
-	if errors.As(err, &e) {
-		return e.Err
-	}
-	return err
 }

@@ -1,9 +1,11 @@
 package signin
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -141,7 +143,10 @@ func TestRenewAtNextcloud(t *testing.T) {
 		{"maintenance", both, func(s *site) { s.cloud.SetMaintenance(true) }, false, errAnswer},
 		{"OCS fails after the rotation", builtIn, func(s *site) { s.fail.Store(new("/ocs/")) }, true, errAnswer},
 		{"userinfo fails after the rotation", []string{"oidc"}, func(s *site) { s.fail.Store(new("/index.php/apps/oidc/userinfo")) }, true, errAnswer},
-		{"client's secret wrong", both, func(s *site) { s.secret.current = "wrong"; s.adopt(must(s.discover(context.Background()))) }, false, errAnswer},
+		{"client's secret wrong", both, func(s *site) {
+			s.secret = session.NewRotating("wrong")
+			s.adopt(must(s.discover(context.Background())))
+		}, false, errAnswer},
 		{"allowed group lost", both, func(s *site) { s.cloud.SetGroups("testdoc", nil) }, true, session.ErrNotAllowed},
 	}
 	for _, tt := range tests {
@@ -230,6 +235,55 @@ func TestRunFindsProviderLater(t *testing.T) {
 				t.Errorf("Ready(down again) = %v with provider %q, want nil with %s: it was found once", err, p.Provider(), want)
 			}
 			cancel()
+		})
+	}
+}
+
+// TestRunSeesOutages: within two minutes of its going, it is known, said once,
+// and nobody is sent there; that it is back is known at once where somebody asks.
+func TestRunSeesOutages(t *testing.T) {
+	for _, version := range []demo.OIDCVersion{demo.OIDC20, demo.NoOIDC} {
+		synctest.Test(t, func(t *testing.T) {
+			cloud := demo.NewNextcloud(demo.Options{OIDC: version})
+			var log bytes.Buffer
+			p := relyingParty(t, "http://cloud.example", func(c *Config, o *Options) {
+				c.Provider, c.RedirectURI, o.Client.Transport, o.Log = "auto", testSite+"/auth/callback", handlerClient{cloud}, slog.New(slog.NewTextHandler(&log, nil))
+			})
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			go p.Run(ctx)
+			time.Sleep(time.Minute)
+			start := func() error {
+				return p.Start(httptest.NewRecorder(), newBrowser(p).request(testSite+"/auth/login"), "/")
+			}
+			if err := p.Answering(); err != nil {
+				t.Errorf("Answering(up) = %v, want nil", err)
+			}
+			cloud.SetDown(true)
+			time.Sleep(2 * time.Minute)
+			if p.Answering() == nil || p.Ready() != nil {
+				t.Errorf("Answering(down), Ready(down) = nil, %v, want why not, and nil", p.Ready())
+			}
+			if err := start(); kindOf(err) != Unavailable {
+				t.Errorf("Start(down) = %v, want %s", err, Unavailable)
+			}
+			time.Sleep(time.Hour)
+			cloud.SetDown(false)
+			start()
+			time.Sleep(2 * time.Second)
+			if err := p.Answering(); err != nil {
+				t.Errorf("Answering(up again) = %v, want nil", err)
+			}
+			if err := start(); err != nil {
+				t.Errorf("Start(up again) = %v, want nil", err)
+			}
+			cancel()
+			synctest.Wait()
+			for _, line := range []string{"sign-in provider does not answer", "sign-in provider answers again"} {
+				if n := strings.Count(log.String(), line); n != 1 {
+					t.Errorf("the log says %d times that the %s, want once:\n%s", n, line, &log)
+				}
+			}
 		})
 	}
 }

@@ -129,10 +129,10 @@ func (o *openID) exchange(ctx context.Context, code, redirect string, f flow) (s
 
 // redeem exchanges a code.
 func (p *RelyingParty) redeem(ctx context.Context, code string, f flow, conf func(session.Secret) *oauth2.Config) (tok *oauth2.Token, err error) {
-	err = p.secret.show(func(s session.Secret) (err error) {
+	err = p.secret.Show(func(s session.Secret) (err error) {
 		tok, err = conf(s).Exchange(p.withClient(ctx), code, oauth2.VerifierOption(f.Verifier))
 		return err
-	})
+	}, isClientRefused)
 	return tok, err
 }
 

@@ -118,7 +118,7 @@ func (o *openID) revoke(ctx context.Context, token session.Secret, hint string) 
 	ctx, done := o.p.timed(ctx, "revoke")
 	defer done()
 	form := url.Values{"token": {token.Reveal()}, "token_type_hint": {hint}, "client_id": {o.p.cfg.ClientID}}
-	if s := o.p.secret.inForce().Reveal(); s != "" {
+	if s := o.p.secret.InForce().Reveal(); s != "" {
 		form.Set("client_secret", s)
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, o.m.RevocationURL, strings.NewReader(form.Encode()))

@@ -59,14 +59,14 @@ func (p *RelyingParty) refresh(ctx context.Context, conf func(session.Secret) *o
 	defer cancel()
 	call := new(presentation)
 	var tok *oauth2.Token
-	err := p.secret.show(func(s session.Secret) (err error) {
+	err := p.secret.Show(func(s session.Secret) (err error) {
 		call = &presentation{next: p.refreshing}
 		ctx := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { call.reached.Store(true) }})
 		client := &http.Client{Transport: bounded{call}, CheckRedirect: p.client.CheckRedirect}
 		src := conf(s).TokenSource(context.WithValue(ctx, oauth2.HTTPClient, client), &oauth2.Token{RefreshToken: token.Reveal()})
 		tok, err = src.Token()
 		return err
-	})
+	}, isClientRefused)
 	switch {
 	case err == nil:
 		return tok, nil

@@ -1,7 +1,12 @@
 package signin
 
 import (
+	"bufio"
 	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,20 +29,21 @@ func TestClientSecretExchange(t *testing.T) {
 		}
 		return nil
 	}
-	c := &clientSecret{now: func() time.Time { return now }, current: "one"}
+	c := session.NewRotating("one")
+	c.Now = func() time.Time { return now }
 	step := func(what string, calls int, good bool) {
 		t.Helper()
 		shown = nil
-		if err := c.show(ask); (err == nil) != good || len(shown) != calls {
+		if err := c.Show(ask, isClientRefused); (err == nil) != good || len(shown) != calls {
 			t.Errorf("%s: %v after %d calls, want good %v after %d", what, err, len(shown), good, calls)
 		}
 	}
 	step("at first", 1, true)
-	c.renew("two")
+	c.Renew("two")
 	step("the file first", 2, true)
 	step("not shown again at once", 1, true)
-	c.renew("tw") // a file caught half-written
-	c.renew("two")
+	c.Renew("tw") // a file caught half-written
+	c.Renew("two")
 	step("still", 2, true)
 	atProvider = "two"
 	step("then the provider", 2, true)
@@ -45,19 +51,45 @@ func TestClientSecretExchange(t *testing.T) {
 
 	atProvider = "three"
 	file := session.Secret("two")
-	c.look = func() { c.renew(file) }
+	c.Look = func() { c.Renew(file) }
 	step("the provider first", 1, false)
 	file = "three"
 	step("then the file", 2, true)
 	step("and from then on", 1, true)
 
-	c.renew("four")
-	if err := c.show(func(session.Secret) error { return errors.New("no answer") }); err == nil {
+	c.Renew("four")
+	if err := c.Show(func(session.Secret) error { return errors.New("no answer") }, isClientRefused); err == nil {
 		t.Error("an outage is no error")
 	}
 	step("an outage proves nothing", 2, true)
-	now = now.Add(2 * retrySecret)
+	now = now.Add(2 * session.RetrySecret)
 	step("tried again later", 2, true)
-	c.renew("three")
+	c.Renew("three")
 	step("taken back", 1, true)
+}
+
+// TestAnswersAreNotQuoted: Go's HTTP client quotes what it cannot read.
+func TestAnswersAreNotQuoted(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+			io.WriteString(c, "canary\r\n\r\n")
+		}
+	}()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+l.Addr().String()+"/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := boundedClient(&http.Client{Transport: &http.Transport{}}).Do(r); err == nil || strings.Contains(err.Error(), "canary") || !strings.Contains(err.Error(), "malformed") {
+		t.Errorf("Do = %v, want what is wrong, without the answer", err)
+	}
 }

@@ -54,7 +54,7 @@ type RelyingParty struct {
 	o        Options
 	redirect *url.URL
 	client   *http.Client
-	secret   *clientSecret
+	secret   *session.Rotating
 	state    *session.Sealer
 	browser  *session.Sealer
 	metrics  *metrics
@@ -63,7 +63,9 @@ type RelyingParty struct {
 	verifying  chan struct{} // a place for each logout token being verified
 
 	found  atomic.Pointer[provider]
-	failed atomic.Pointer[error] // why nothing was found yet, or not lately
+	failed atomic.Pointer[error] // why nothing was found yet
+	away   atomic.Pointer[error] // why what was found does not answer now; nil: it does
+	wanted chan struct{}         // somebody wants to sign in while it does not
 }
 
 // provider is one way of signing in.
@@ -95,8 +97,9 @@ func New(cfg Config, o Options) (*RelyingParty, error) {
 	if err != nil {
 		return nil, fmt.Errorf("signin.redirect_uri: %w", err)
 	}
-	p := &RelyingParty{cfg: cfg, o: o, redirect: redirect, metrics: newMetrics(o.Registry), verifying: make(chan struct{}, maxVerifications)}
-	p.secret = &clientSecret{now: o.Now, look: o.LookForSecret, current: cfg.ClientSecret}
+	p := &RelyingParty{cfg: cfg, o: o, redirect: redirect, metrics: newMetrics(o.Registry), verifying: make(chan struct{}, maxVerifications), wanted: make(chan struct{}, 1)}
+	p.secret = session.NewRotating(cfg.ClientSecret)
+	p.secret.Now, p.secret.Look = o.Now, o.LookForSecret
 	p.client, p.refreshing = boundedClient(o.Client), refreshTransport(o.Client)
 	if o.Trace != nil {
 		p.client.Transport = o.Trace.Transport(p.client.Transport, "provider")
@@ -127,7 +130,7 @@ func (p *RelyingParty) provider() provider {
 	return nil
 }
 
-// Ready is nil once people can sign in, else why not, fit for an operator.
+// Ready is nil once a provider was found, else why not, fit for an operator.
 func (p *RelyingParty) Ready() error {
 	if err := p.failed.Load(); err != nil {
 		return *err
@@ -135,7 +138,17 @@ func (p *RelyingParty) Ready() error {
 	return nil
 }
 
-// Start sends the browser to the provider (303). The caller has no session;
+// Answering is nil while the provider answers, as far as is known; else why it
+// does not, fit for an operator. It does not ask.
+func (p *RelyingParty) Answering() error {
+	if err := p.away.Load(); err != nil {
+		return *err
+	}
+	return p.Ready()
+}
+
+// Start sends the browser to the provider (303), unless that is known not to
+// answer: a browser has no good word for it. The caller has no session;
 // a browser that comes here again and again after signing in is told so with
 // an Error of kind Loop.
 func (p *RelyingParty) Start(w http.ResponseWriter, r *http.Request, returnTo string) error {
@@ -143,6 +156,13 @@ func (p *RelyingParty) Start(w http.ResponseWriter, r *http.Request, returnTo st
 	prov := p.provider()
 	if prov == nil {
 		return &Error{Kind: Unavailable, Err: p.Ready(), ReturnTo: returnTo}
+	}
+	if err := p.away.Load(); err != nil {
+		select {
+		case p.wanted <- struct{}{}:
+		default:
+		}
+		return &Error{Kind: Unavailable, Err: *err, ReturnTo: returnTo}
 	}
 	b := p.readBrowser(r)
 	if err := p.countStart(&b, r); err != nil {

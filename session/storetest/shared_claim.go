@@ -17,7 +17,7 @@ func (s *shared) claim(owner string, spend, force bool, want session.ClaimOutcom
 
 func (s *shared) claimOf(version uint64, owner string, spend, force bool, want session.ClaimOutcome) session.ClaimAnswer {
 	s.Helper()
-	c := session.Claim{Owner: owner, Version: version, Hold: hold, Spend: spend, Force: force}
+	c := session.Claim{Owner: owner, Version: version, Hold: hold, Spend: spend, Force: force, Durable: spend}
 	got, err := s.b.Claim(s.Context(), key, c)
 	if err != nil || got.Outcome != want {
 		s.Fatalf("Claim(%+v) = %+v, %v, want outcome %d", c, got, err, want)
