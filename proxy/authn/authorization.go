@@ -46,6 +46,7 @@ type Options struct {
 	Tokens     Tokens
 	Assertions Assertions
 	Shared     throttle.Shared       // counts refused credentials for all replicas; nil: each counts its own
+	Marks      Marks                 // tells replicas of passwords that were good; nil: each goes by its own
 	Now        func() time.Time      // nil: time.Now
 	Registry   prometheus.Registerer // nil: nothing is counted
 }
@@ -71,7 +72,7 @@ func NewAuthorization(o Options) (*Authorization, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Authorization{o: o, clients: c, verdicts: newVerdicts(o.Now),
+	a := &Authorization{o: o, clients: c, verdicts: newVerdicts(o.Now, o.Marks),
 		addresses: throttle.New("credentials by address", addressFailures, o.Shared, o.Now), names: throttle.New("credentials by name", nameFailures, o.Shared, o.Now),
 		counted: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "anteroom_credentials_total", Help: "Authorization headers judged, by means and outcome.",
@@ -150,7 +151,7 @@ func (a *Authorization) basic(ctx context.Context, encoded string) (means string
 	return "password", Caller{Who: who, Own: own}, nil
 }
 
-// bearer judges a token: ours, else the provider's.
+// bearer judges a token: ours, a client's secret, else the provider's.
 func (a *Authorization) bearer(ctx context.Context, token string) (means string, c Caller, err error) {
 	if !isToken68(token) || len(token) > maxBearer {
 		return "token", c, fmt.Errorf("%w: not a token", ErrRefused)
@@ -161,6 +162,9 @@ func (a *Authorization) bearer(ctx context.Context, token string) (means string,
 			err = fmt.Errorf("%w: %w", ErrRefused, err)
 		}
 		return "assertion", c, err
+	}
+	if who := a.clients.knowToken(token); who != nil {
+		return "client", Caller{Who: who}, nil
 	}
 	if a.o.Tokens == nil {
 		return "token", c, fmt.Errorf("%w: no token of ours", ErrRefused)
@@ -202,6 +206,14 @@ func (a *Authorization) verdict(ctx context.Context, c session.Credential, quest
 		}
 		return try(a.names, throttle.Account(c.User))
 	}, question)
+}
+
+// Accepting is the same source with other assertions: for a door that others of
+// ours are not meant for.
+func (a *Authorization) Accepting(as Assertions) *Authorization {
+	other := *a
+	other.o.Assertions = as
+	return &other
 }
 
 // Forget is told of a credential that was good and that Nextcloud refuses now.

@@ -19,9 +19,10 @@ import (
 
 // cloud knows ada by her password and her token, and may be away.
 type cloud struct {
-	asked atomic.Int32
-	away  atomic.Bool
-	slow  chan struct{} // if not nil: answers wait for it
+	changed atomic.Bool // every password
+	asked   atomic.Int32
+	away    atomic.Bool
+	slow    chan struct{} // if not nil: answers wait for it
 }
 
 func (c *cloud) ByPassword(ctx context.Context, user string, password session.Secret) (session.Identity, error) {
@@ -32,6 +33,7 @@ func (c *cloud) ByPassword(ctx context.Context, user string, password session.Se
 	switch {
 	case c.away.Load():
 		return session.Identity{}, errors.New("no answer")
+	case c.changed.Load():
 	case user == "ada" && password == "good":
 		return session.Identity{Subject: "ada"}, nil
 	case user == "eve":
@@ -242,7 +244,7 @@ func TestAttempts(t *testing.T) {
 // TestVerdictsAreBounded: a flood of credentials costs no more memory than
 // there is for them, and a good one stays.
 func TestVerdictsAreBounded(t *testing.T) {
-	v := newVerdicts(time.Now)
+	v := newVerdicts(time.Now, nil)
 	free := func() error { return nil }
 	good := session.Credential{User: "ada", Secret: "good"}
 	yes := func(context.Context) (session.Identity, bool, error) {

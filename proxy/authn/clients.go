@@ -16,7 +16,7 @@ import (
 type Client struct {
 	Name       string   `yaml:"name" doc:"what it is called: its user name for Basic, and its name in allow lists"`
 	SecretHash string   `yaml:"secret_hash" doc:"as anteroom clients new prints it: sha256: and the hash of its secret"`
-	Groups     []string `yaml:"groups" doc:"groups it counts as a member of, in allow lists"`
+	Groups     []string `yaml:"groups" doc:"groups it counts as a member of, in allow lists of integrations, and of routes that name clients"`
 }
 
 // hashPrefix names the hash. Secrets are random and long: a slow hash, made for
@@ -79,4 +79,19 @@ func (c *clients) know(name, secret string) *session.Identity {
 		return nil
 	}
 	return &found.who
+}
+
+// knowToken returns the client whose secret a Bearer token is; nil for none, and
+// where several have that secret. It takes the same time whichever it is.
+func (c *clients) knowToken(token string) (who *session.Identity) {
+	sum, found := sha256.Sum256([]byte(token)), 0
+	for _, one := range c.byName {
+		if subtle.ConstantTimeCompare(sum[:], one.sum[:]) == 1 {
+			who, found = &one.who, found+1
+		}
+	}
+	if found != 1 {
+		return nil
+	}
+	return who
 }

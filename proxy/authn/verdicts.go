@@ -25,8 +25,9 @@ const (
 // what is in memory opens nothing, and whoever asks for the same at the same
 // time waits for one answer.
 type verdicts struct {
-	key [32]byte
-	now func() time.Time
+	key   [32]byte
+	now   func() time.Time
+	known known
 
 	mu  sync.Mutex
 	all map[[sha256.Size]byte]*verdict // guarded by mu
@@ -40,10 +41,11 @@ type verdict struct {
 	err     error
 	expires time.Time
 	good    time.Time // when it was last good; guarded by verdicts.mu
+	marked  time.Time // when the others were last told so; guarded by verdicts.mu
 }
 
-func newVerdicts(now func() time.Time) *verdicts {
-	v := &verdicts{now: now, all: map[[sha256.Size]byte]*verdict{}}
+func newVerdicts(now func() time.Time, marks Marks) *verdicts {
+	v := &verdicts{now: now, known: known{marks}, all: map[[sha256.Size]byte]*verdict{}}
 	rand.Read(v.key[:])
 	return v
 }
@@ -66,11 +68,15 @@ var errBusy = errors.New("too many credentials are being checked")
 func (v *verdicts) ask(ctx context.Context, c session.Credential, allowed func() error, question func(context.Context) (session.Identity, bool, error)) (*session.Identity, bool, error) {
 	key := v.hash(c)
 	mine, w, err := v.find(key, allowed)
+	if errors.Is(err, ErrThrottled) && v.known.has(ctx, c) {
+		mine, w, err = v.find(key, nil)
+	}
 	if err != nil {
 		return nil, false, err
 	}
 	if mine { // also for one who left: what was asked counts
 		v.answer(ctx, w, question)
+		v.note(ctx, c, w)
 		return w.who, w.opens, w.err
 	}
 	select {
@@ -82,7 +88,7 @@ func (v *verdicts) ask(ctx context.Context, c session.Credential, allowed func()
 }
 
 // find returns the verdict on a credential; mine says that it is to be had
-// first, by the caller.
+// first, by the caller. allowed is nil for one that was good elsewhere.
 func (v *verdicts) find(key [sha256.Size]byte, allowed func() error) (mine bool, w *verdict, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -98,11 +104,13 @@ func (v *verdicts) find(key [sha256.Size]byte, allowed func() error) (mine bool,
 			return false, w, nil
 		}
 	}
-	var good time.Time
+	var good, marked time.Time
 	if w != nil {
-		good = w.good
+		good, marked = w.good, w.marked
 	}
-	if now.Sub(good) > knownFor {
+	if allowed == nil {
+		marked = now
+	} else if now.Sub(good) > knownFor {
 		if err := allowed(); err != nil {
 			return false, nil, err
 		}
@@ -110,7 +118,7 @@ func (v *verdicts) find(key [sha256.Size]byte, allowed func() error) (mine bool,
 	if len(v.all) >= maxVerdicts && !v.sweep(now) {
 		return false, nil, fmt.Errorf("%w: %w", ErrBroken, errBusy)
 	}
-	w = &verdict{done: make(chan struct{}), good: good}
+	w = &verdict{done: make(chan struct{}), good: good, marked: marked}
 	v.all[key] = w
 	return true, w, nil
 }
