@@ -2,6 +2,8 @@ package authz
 
 import (
 	"errors"
+	"net/url"
+	"path"
 	"strings"
 	"testing"
 
@@ -91,6 +93,65 @@ func TestMatch(t *testing.T) {
 			t.Errorf("Match(%s %s%q) = rule %d, %v, want rule %d", tt.method, tt.host, tt.path, got, err, tt.want)
 		}
 	}
+}
+
+// guarded has a rule that others fall back from.
+var guarded = NewPolicy([]Rule{{Path: "/admin", Allow: Allow{Groups: []string{"admin"}}}, {Path: "/backup", Allow: Allow{Groups: []string{"admin"}}}, {Path: "/", Allow: Allow{Public: true}}})
+
+// TestNoWayAround a rule, for applications that take other letters, marks and
+// ends of names for the same.
+func TestNoWayAround(t *testing.T) {
+	for _, path := range []string{
+		"/Admin", "/ADMIN/x", "/Admin/users#/../../x", "/admin/users#/../../x", "/Admin#x", "/Admin%23x", "/Admin%3Fx", "/Admin?x", "/Admin/../x",
+		"/Admin/%2e%2e/x", "/Admin/%252e%252e/x", "/Admin/users;/../../x", "/%41dmin", "/x/../Admin", `/Admin\..\x`, "/Admin%2fx", "/Admin;x",
+		"/backup.", "/backup./x", "/backup%20", "/backup%20/x", "/backup%2e", "/backup.%20.", "/backup::$DATA", "/backup::$INDEX_ALLOCATION/x", "/Backup.", "/x/../backup.",
+		"/backup:$I30:$INDEX_ALLOCATION/x", "/backup:$i30:$index_allocation",
+		"//x/admin", "///x/admin/users", `/\x/admin`, "//x:80/Admin", "//u@x//admin", "/%2Fx/admin", "/%5C%5Cx/admin", "//x/y/../admin", "//x;/admin", "//x/backup.",
+		"/bac%E2%84%AAup", "/adm%C4%B1n", "/adm%C4%B0n", "/%EF%BD%81dmin", "/%EF%BC%8Fadmin/x", "/x%EF%BC%8F%EF%BC%8E%EF%BC%8E/admin",
+	} {
+		if got, err := guarded.Match(Target{Method: "GET", Path: path}); err == nil && got == 2 {
+			t.Errorf("Match(%q) = the public rule", path)
+		}
+	}
+	for _, path := range []string{"/", "/administrators", "/a.b/c.html", "/backups", "/Backups.", "/x::y", "/x:y$", "//x/y", "/x//admin", "//x/administrators", "/%E2%84%AA", "/x/Admin", "/.hidden"} {
+		if got, err := guarded.Match(Target{Method: "GET", Path: path}); err != nil || got != 2 {
+			t.Errorf("Match(%q) = rule %d, %v, want the public one", path, got, err)
+		}
+	}
+}
+
+// FuzzNoWayAround holds that a path which falls back to the public rule cannot be
+// read as one below a rule before it, whatever is cut, resolved or folded.
+func FuzzNoWayAround(f *testing.F) {
+	for _, s := range []string{"/Admin/users#/../../x", "/Admin%23x", "/backup.", "/bac%E2%84%AAup", "/adm%C4%B1n", "/backup::$DATA", `/x/..\Admin`, "/%EF%BC%8FAdmin", "//x/admin", `/\x:1/Admin`} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, escaped string) {
+		if i, err := guarded.Match(Target{Method: "GET", Path: escaped}); err != nil || i != 2 {
+			return
+		}
+		decoded, err := decodings(escaped)
+		if err != nil {
+			t.Fatalf("Match(%q) took what cannot be decoded", escaped)
+		}
+		for _, d := range decoded {
+			cut, _, _ := strings.Cut(d, "#")
+			bare, _, _ := strings.Cut(cut, "?")
+			reads := []string{d, cut, bare, withoutParams(bare), path.Clean(d), path.Clean(bare), normalForm(bare), normalForm(d)}
+			if u, err := url.Parse(strings.ReplaceAll(d, `\`, "/")); err == nil && u.Host != "" {
+				reads = append(reads, u.Path, path.Clean(u.Path))
+			}
+			for _, read := range reads {
+				for _, folded := range []string{strings.ToLower(read), strings.ToUpper(read)} {
+					for _, at := range []string{"/admin", "/backup", "/ADMIN", "/BACKUP"} {
+						if folded == at || strings.HasPrefix(folded, at+"/") || strings.TrimRight(folded, ". ") == at {
+							t.Errorf("Match(%q) = the public rule, but it can be read as %q", escaped, read)
+						}
+					}
+				}
+			}
+		}
+	})
 }
 
 func TestPermits(t *testing.T) {

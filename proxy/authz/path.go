@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // ErrAmbiguous: the path can be read in ways that fall under different rules,
@@ -22,16 +24,22 @@ var ErrAmbiguous = errors.New("the path can be read in more than one way")
 // encoded after that is not a path anybody means.
 const maxDecodings = 3
 
+// maxOdd bounds a path, in bytes, that is to be read in more ways than one.
+const maxOdd = 8 << 10
+
 // Readings returns the ways an application may read an escaped path, without
 // query: its normal form first. A plain path has just one reading, itself, and
 // costs no allocation to find. ErrAmbiguous means it is no path: bad escapes,
-// control characters, broken UTF-8, or encoded over and over.
+// control characters, broken UTF-8, encoded over and over, or odd and very long.
 func Readings(escaped string, into []string) ([]string, error) {
 	if !strings.HasPrefix(escaped, "/") {
 		return nil, ErrAmbiguous
 	}
 	if plain(escaped) {
 		return append(into, escaped), nil
+	}
+	if len(escaped) > maxOdd {
+		return nil, ErrAmbiguous
 	}
 	decoded, err := decodings(escaped)
 	if err != nil {
@@ -40,12 +48,43 @@ func Readings(escaped string, into []string) ([]string, error) {
 	normal := normalForm(decoded[len(decoded)-1])
 	out := append(into, normal)
 	for _, d := range decoded {
-		slashed := strings.ReplaceAll(d, `\`, "/")
-		cut, _, _ := strings.Cut(d, "?")
-		cut, _, _ = strings.Cut(cut, "#")
-		out = appendNew(out, d, path.Clean(d), path.Clean(slashed), path.Clean(cut), withoutParams(d), path.Clean(withoutParams(d)), normalForm(cut))
+		out = appendReadings(out, d)
+		if composed := norm.NFKC.String(d); composed != d { // as who compares names by Unicode does
+			out = appendReadings(out, composed)
+		}
 	}
 	return out, nil
+}
+
+// appendReadings appends the readings of a decoded path: with backslashes for
+// slashes or not, cut where a query or fragment would begin or not, each as it is
+// and resolved, and without what a reader of URLs takes for a host.
+func appendReadings(to []string, decoded string) []string {
+	cut, _, _ := strings.Cut(decoded, "?")
+	cut, _, _ = strings.Cut(cut, "#")
+	for _, base := range [...]string{decoded, cut} {
+		for _, p := range [...]string{base, strings.ReplaceAll(base, `\`, "/")} {
+			bare := withoutParams(p)
+			resolved := path.Clean(bare)
+			to = appendNew(to, p, path.Clean(p), bare, resolved, onWindows(resolved))
+			if after, ok := afterHost(bare); ok {
+				after = path.Clean(after)
+				to = appendNew(to, after, onWindows(after))
+			}
+		}
+	}
+	return to
+}
+
+// afterHost is the path of what begins with two slashes, as who resolves it for a
+// URL reads it: the first segment is a host then (RFC 3986 §4.2), however many
+// slashes come before it (https://url.spec.whatwg.org/).
+func afterHost(p string) (after string, ok bool) {
+	if !strings.HasPrefix(p, "//") {
+		return "", false
+	}
+	_, after, _ = strings.Cut(strings.TrimLeft(p, "/"), "/")
+	return "/" + after, true
 }
 
 // plain reports whether a path has nothing in it that anybody reads in two
@@ -56,6 +95,8 @@ func plain(p string) bool {
 		case c <= ' ', c >= 0x7f, c == '%', c == '\\', c == ';', c == '#', c == '?':
 			return false
 		case c == '/' && i+1 < len(p) && (p[i+1] == '/' || p[i+1] == '.'):
+			return false
+		case c == '.' && (i+1 == len(p) || p[i+1] == '/'), c == ':' && i+1 < len(p) && (p[i+1] == ':' || p[i+1] == '$'):
 			return false
 		}
 	}
@@ -124,6 +165,22 @@ func withoutParams(p string) string {
 		segments[i], _, _ = strings.Cut(s, ";")
 	}
 	return strings.Join(segments, "/")
+}
+
+// onWindows is a clean path as its file systems take it: without dots and spaces
+// at a segment's end, and without the name or type of a stream that is the file or
+// folder itself (::$DATA, :$I30:$INDEX_ALLOCATION).
+func onWindows(clean string) string {
+	if !strings.ContainsAny(clean, ". :") {
+		return clean
+	}
+	segments := strings.Split(clean, "/")
+	for i, s := range segments {
+		s, _, _ = strings.Cut(s, "::")
+		s, _, _ = strings.Cut(s, ":$")
+		segments[i] = strings.TrimRight(s, ". ")
+	}
+	return path.Clean(strings.Join(segments, "/"))
 }
 
 func appendNew(to []string, more ...string) []string {

@@ -3,6 +3,8 @@ package authz
 import (
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Rule is one line of the policy: which requests it is for, and who may pass.
@@ -54,7 +56,7 @@ type Reading struct {
 // Match returns the index of the rule that a request falls under, -1 if none,
 // or ErrAmbiguous if its path can be read so as to fall under another.
 func (p *Policy) Match(t Target) (int, error) {
-	var room [9]Reading
+	var room [12]Reading
 	readings, err := p.Read(t, room[:0])
 	if err != nil {
 		return -1, err
@@ -67,7 +69,8 @@ func (p *Policy) Match(t Target) (int, error) {
 	return readings[0].Rule, nil
 }
 
-// Read appends every reading of a request's path, its normal form first.
+// Read appends every reading of a request's path, its normal form first: by the
+// letter, and, where that makes a difference, by who ignores the case of letters.
 // ErrAmbiguous means that it is no path.
 func (p *Policy) Read(t Target, into []Reading) ([]Reading, error) {
 	var room [8]string
@@ -75,9 +78,12 @@ func (p *Policy) Read(t Target, into []Reading) ([]Reading, error) {
 	if err != nil {
 		return nil, err
 	}
-	into = append(into, Reading{Path: paths[0], Rule: p.first(t, paths[0], false)}, Reading{Path: paths[0], AnyCase: true, Rule: p.first(t, paths[0], true)})
-	for _, path := range paths[1:] {
-		into = append(into, Reading{Path: path, Rule: p.first(t, path, false)})
+	for i, path := range paths {
+		exact := p.first(t, path, false)
+		into = append(into, Reading{Path: path, Rule: exact})
+		if folded := p.first(t, path, true); folded != exact || i == 0 {
+			into = append(into, Reading{Path: path, AnyCase: true, Rule: folded})
+		}
 	}
 	return into, nil
 }
@@ -89,7 +95,7 @@ func (p *Policy) first(t Target, path string, anyCase bool) int {
 		if r.Host != "" && r.Host != t.Host || len(r.Methods) > 0 && !slices.Contains(r.Methods, t.Method) {
 			continue
 		}
-		if below(path, r.Path) || anyCase && len(path) >= len(r.Path) && strings.EqualFold(path[:len(r.Path)], r.Path) && below(path[len(r.Path):], "") {
+		if below(path, r.Path) || anyCase && belowAnyCase(path, r.Path) {
 			return i
 		}
 	}
@@ -101,4 +107,28 @@ func (p *Policy) first(t Target, path string, anyCase bool) int {
 func below(path, prefix string) bool {
 	rest, ok := strings.CutPrefix(path, prefix)
 	return ok && (rest == "" || rest[0] == '/')
+}
+
+// belowAnyCase is below for whoever ignores the case of letters, by any table:
+// the Kelvin sign is a k to some, and the dotless i an i.
+func belowAnyCase(path, prefix string) bool {
+	for len(prefix) > 0 {
+		a, n := utf8.DecodeRuneInString(path)
+		b, m := utf8.DecodeRuneInString(prefix)
+		if n == 0 || !sameLetter(a, b) {
+			return false
+		}
+		path, prefix = path[n:], prefix[m:]
+	}
+	return path == "" || path[0] == '/'
+}
+
+func sameLetter(a, b rune) bool {
+	switch {
+	case a == b:
+		return true
+	case a < utf8.RuneSelf && b < utf8.RuneSelf:
+		return a|0x20 == b|0x20 && 'a' <= a|0x20 && a|0x20 <= 'z'
+	}
+	return unicode.ToLower(a) == unicode.ToLower(b) || unicode.ToUpper(a) == unicode.ToUpper(b) || unicode.SimpleFold(a) == b || unicode.SimpleFold(b) == a
 }

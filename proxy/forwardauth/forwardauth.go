@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -93,7 +94,7 @@ func either(r *http.Request) (Asked, error) {
 	if !o {
 		return q, nil
 	}
-	other, err := original(r.Header)
+	other, err := original(r)
 	if err == nil && f && other != q {
 		err = fmt.Errorf("%w: X-Forwarded-* and X-Original-* differ", ErrQuestion)
 	}
@@ -123,7 +124,13 @@ func forwarded(h http.Header) (q Asked, err error) {
 }
 
 // original reads X-Original-Method and X-Original-URL, an absolute one.
-func original(h http.Header) (q Asked, err error) {
+//
+// ingress-nginx writes the Host header into that URL, and forwards by the host of
+// the request line where one is there (RFC 9112 §3.2.2): who sends two hosts would
+// be judged by the one and reach the other. So it has to ask with ?host=$host,
+// which is where it forwards to.
+func original(r *http.Request) (q Asked, err error) {
+	h := r.Header
 	if q.Method, err = one(h, "X-Original-Method"); err != nil {
 		return q, err
 	}
@@ -140,7 +147,20 @@ func original(h http.Header) (q Asked, err error) {
 		return q, fmt.Errorf("%w: X-Original-Url has no path", ErrQuestion)
 	}
 	q.Host, q.Target = address[:slash], address[slash:]
+	if slices.Contains(h["X-Sent-From"], "nginx-ingress-controller") {
+		if _, query, _ := strings.Cut(r.RequestURI, "?"); !strings.EqualFold(query, "host="+bare(q.Host)) {
+			return q, fmt.Errorf("%w: it is from ingress-nginx, which has to ask at an address that ends in ?host=$host, and the host there and of X-Original-Url differ", ErrQuestion)
+		}
+	}
 	return q, q.settle("X-Original-*")
+}
+
+// bare is a host as nginx has it in $host: without port and trailing dot.
+func bare(host string) string {
+	if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') {
+		host = host[:i]
+	}
+	return strings.TrimSuffix(host, ".")
 }
 
 // one returns the one value of a header.

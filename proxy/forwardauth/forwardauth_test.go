@@ -107,6 +107,33 @@ func TestOriginal(t *testing.T) {
 	}
 }
 
+// TestIngressNginx: what it writes of the host is the client's Host header, and
+// counts only where it is also the host that it forwards to.
+func TestIngressNginx(t *testing.T) {
+	for _, tt := range []struct {
+		host, query string
+		ok          bool
+	}{
+		{"app.example.com", "?host=app.example.com", true},
+		{"APP.example.com:8443", "?host=app.example.com", true},
+		{"app.example.com.", "?host=app.example.com", true},
+		{"[::1]:80", "?host=[::1]", true},
+		{"[::1]", "?host=[::1]", true},
+		{"app.example.com", "?host=wiki.example.com", false},
+		{"app.example.com", "?host=app.example.com&host=wiki.example.com", false},
+		{"app.example.com", "?host=", false},
+		{"app.example.com", "?", false},
+		{"app.example.com", "", false},
+	} {
+		for _, d := range []*Dialect{nginx(), verify(), forward()} {
+			_, err := ask(d, "GET", "anteroom", d.Path+tt.query, "X-Sent-From: nginx-ingress-controller", "X-Original-Method: GET", "X-Original-Url: https://"+tt.host+"/")
+			if tt.ok && err != nil || !tt.ok && !errors.Is(err, ErrQuestion) {
+				t.Errorf("%s about %s with %q = %v, want it read: %v", d.Name, tt.host, tt.query, err, tt.ok)
+			}
+		}
+	}
+}
+
 // TestBothForms: the form that the front proxy does not use comes from the
 // client, and may only say the same.
 func TestBothForms(t *testing.T) {
