@@ -33,9 +33,19 @@ type link struct {
 	hash  [sha256.Size]byte
 }
 
+// chainBytes is the length of a chain's name, before it is written in
+// hexadecimal.
+const chainBytes = 8
+
+// chainName reports whether a text can be one.
+func chainName(text string) bool {
+	b, err := hex.DecodeString(text)
+	return err == nil && len(b) == chainBytes
+}
+
 // newLink begins a chain.
 func newLink() link {
-	var b [8]byte
+	var b [chainBytes]byte
 	rand.Read(b[:])
 	return link{chain: hex.EncodeToString(b[:])}
 }

@@ -25,7 +25,8 @@ const (
 	mostCopied      = 16 << 20         // bytes that wait for a copy
 	patience        = 5 * time.Second  // how long an event that is waited for may take
 	checkpointAfter = 10 * time.Second // at most between a line and a signature over it
-	checkpointLines = 5000             // and lines
+	checkpointLines = 256              // and lines: of who makes lines up after a kill, no more are believed
+	headLines       = 5000             // after which where the chain has got to is noted, if checkpointAfter is not over before
 	retryFirst      = 100 * time.Millisecond
 	retryMost       = 3 * time.Second
 	closeTime       = 5 * time.Second // for what is left when the program stops

@@ -4,7 +4,10 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"anteroom/session"
 )
 
 // copyTo hands lines on to one place, as far as it takes them: it is never
@@ -17,6 +20,8 @@ type copyTo struct {
 	mu    sync.Mutex
 	queue []*batch // guarded by mu
 	bytes int      // guarded by mu
+
+	again atomic.Bool // a file is to be opened anew
 
 	more chan struct{} // holds one
 	stop chan struct{}
@@ -40,16 +45,47 @@ func (c *copyTo) give(b *batch) {
 	}
 	c.queue, c.bytes = append(c.queue, own), c.bytes+len(own.text)
 	c.mu.Unlock()
+	c.wake()
+}
+
+func (c *copyTo) wake() {
 	select {
 	case c.more <- struct{}{}:
 	default:
 	}
 }
 
+// reopen has a file opened anew before the next line.
+func (c *copyTo) reopen() {
+	c.again.Store(true)
+	c.wake()
+}
+
+// renew goes on in the file that has the name now, where this is a file.
+func (c *copyTo) renew() {
+	old, ok := c.to.(*fileSink)
+	if !ok {
+		return
+	}
+	if same, err := old.sameFile(); err == nil && same {
+		return
+	}
+	s, _, err := openFile(old.name, nil)
+	if err != nil {
+		c.log.Error("a copy of the audit log goes on in its old file", "error", err)
+		return
+	}
+	old.close()
+	c.to = s
+}
+
 func (c *copyTo) run() {
 	defer close(c.done)
 	failing, retry := false, retryFirst
 	for {
+		if c.again.Swap(false) {
+			c.renew()
+		}
 		b := c.first()
 		if b == nil {
 			select {
@@ -59,7 +95,7 @@ func (c *copyTo) run() {
 				return
 			}
 		}
-		err := c.to.write(b)
+		err := session.Contain(c.log, "writing a copy of the audit log", func() error { return c.to.write(b) })
 		if err == nil {
 			if failing {
 				c.log.Info("a copy of the audit log takes lines again")

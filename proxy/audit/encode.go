@@ -54,12 +54,20 @@ func appendText(b []byte, name, value string, always bool) []byte {
 		return b
 	}
 	b = append(append(append(b, `,"`...), name...), `":`...)
-	for i := range len(value) {
-		if c := value[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
-			return append(b, quoted(value)...)
-		}
+	if !plain(value) {
+		return append(b, quoted(value)...)
 	}
 	return append(append(append(b, '"'), value...), '"')
+}
+
+// plain reports whether a string is written as it is.
+func plain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // quoted is a string in JSON. What only HTML minds stays as it is.
@@ -76,7 +84,7 @@ func quoted(value string) []byte {
 // bounded is as much of a string as is written in most bytes; an ellipsis says
 // that there is more.
 func bounded(s string, most int) string {
-	if len(s)*escapeMost <= most {
+	if len(s)*escapeMost <= most || len(s) <= most && plain(s) {
 		return s
 	}
 	n := 0

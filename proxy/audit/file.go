@@ -32,15 +32,33 @@ type prior struct {
 	unsound string  // why the chain cannot go on from it; empty: it can
 }
 
-// head is where a chain had got to, in the file beside it.
+// head is where a chain had got to, in the file beside it. Where there is a key
+// it is signed: else who can write it could have a chain go on from lines of
+// their own.
 type head struct {
-	Chain string    `json:"chain"`
-	Seq   int64     `json:"seq"`
-	Hash  string    `json:"hash"`
-	Time  time.Time `json:"time"`
+	Chain  string    `json:"chain"`
+	Seq    int64     `json:"seq"`
+	Hash   string    `json:"hash"`
+	Time   time.Time `json:"time"`
+	Closed bool      `json:"closed,omitempty"` // the program ended there
+	Sig    []byte    `json:"sig,omitempty"`
+
+	link link
 }
 
-const headMost = 4 << 10
+const (
+	headMost  = 4 << 10
+	headWords = "anteroom audit head v1\n"
+)
+
+// signedText is what of it is signed.
+func (h *head) signedText() []byte {
+	return fmt.Appendf(nil, "%s%s %d %s %t", headWords, h.Chain, h.Seq, h.Hash, h.Closed)
+}
+
+func (h *head) signedBy(k ed25519.PublicKey) bool {
+	return len(h.Sig) == ed25519.SignatureSize && ed25519.Verify(k, h.signedText(), h.Sig)
+}
 
 func headName(name string) string { return name + ".head" }
 
@@ -74,7 +92,9 @@ func begin(f *os.File, name string, key ed25519.PrivateKey) (*prior, error) {
 		}
 	}
 	p := &prior{torn: torn}
-	kept, known := readHead(name)
+	kept := readHead(name)
+	foreign := kept != nil && key != nil && !kept.signedBy(key.Public().(ed25519.PublicKey))
+	const notOurs = "what stands beside it has no signature of this key"
 	if parsed, err := parseLine(last); err == nil {
 		p.at = parsed.link
 		if key != nil {
@@ -82,13 +102,22 @@ func begin(f *os.File, name string, key ed25519.PrivateKey) (*prior, error) {
 				return nil, err
 			}
 		}
-		if known && kept.chain == p.at.chain && kept.seq > p.at.seq {
-			p.missing, p.at = kept.seq-p.at.seq, kept
+		if kept != nil && kept.Chain == p.at.chain && kept.Seq > p.at.seq {
+			p.missing, p.at = kept.Seq-p.at.seq, kept.link
+			if foreign {
+				p.unsound = notOurs
+			}
 		}
 		return p, nil
 	}
-	if known {
-		p.at = kept
+	if kept != nil {
+		p.at = kept.link
+		switch {
+		case foreign:
+			p.unsound = notOurs
+		case !kept.Closed: // lines may have come after it
+			p.unsound = "it was moved away, or its end made unreadable, before the program could end its chain"
+		}
 		return p, nil
 	}
 	if torn == 0 {
@@ -157,9 +186,13 @@ func (s *fileSink) takeAway() error {
 
 func (s *fileSink) close() error { return s.f.Close() }
 
-// keepHead writes down where the chain has got to.
-func (s *fileSink) keepHead(at link, now time.Time) error {
-	text, err := json.Marshal(head{Chain: at.chain, Seq: at.seq, Hash: hashText.EncodeToString(at.hash[:]), Time: now})
+// keepHead writes down where the chain has got to, signed where there is a key.
+func (s *fileSink) keepHead(at link, closed bool, now time.Time, key ed25519.PrivateKey) error {
+	h := head{Chain: at.chain, Seq: at.seq, Hash: hashText.EncodeToString(at.hash[:]), Time: now, Closed: closed}
+	if key != nil {
+		h.Sig = ed25519.Sign(key, h.signedText())
+	}
+	text, err := json.Marshal(h)
 	if err != nil {
 		return err
 	}
@@ -177,25 +210,24 @@ func (s *fileSink) keepHead(at link, now time.Time) error {
 	return err
 }
 
-// readHead reads that; known is false where it cannot be used.
-func readHead(name string) (at link, known bool) {
+// readHead reads that; nil where it cannot be used.
+func readHead(name string) *head {
 	f, err := os.Open(headName(name))
 	if err != nil {
-		return at, false
+		return nil
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, headMost))
 	var h head
-	if err != nil || json.Unmarshal(text, &h) != nil || h.Seq < 1 || h.Chain == "" {
-		return at, false
+	if err != nil || json.Unmarshal(text, &h) != nil || h.Seq < 1 || !chainName(h.Chain) {
+		return nil
 	}
 	sum, err := hashText.DecodeString(h.Hash)
-	if err != nil || len(sum) != len(at.hash) {
-		return at, false
+	if err != nil || len(sum) != len(h.link.hash) {
+		return nil
 	}
-	at.chain, at.seq = h.Chain, h.Seq
-	copy(at.hash[:], sum)
-	return at, true
+	h.link = link{chain: h.Chain, seq: h.Seq, hash: [32]byte(sum)}
+	return &h
 }
 
 // notAFile reports whether a sync failed because there is nothing to sync: a

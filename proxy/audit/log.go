@@ -23,7 +23,7 @@ type Options struct {
 	Log            *slog.Logger     // what is wrong with places
 	Registry       prometheus.Registerer
 	Sign           Signer      // of what is posted
-	See            func(Event) // is shown every event, in order, with its names as they are; must not wait
+	See            func(Event) // is shown every event as it comes, with its names as they are, whether or not it can be kept; must not wait, and is called by many at once
 }
 
 // ErrNotKept: an event was not written, or not in time. It may be later.
@@ -32,13 +32,13 @@ var ErrNotKept = errors.New("the audit log does not take lines")
 // Log writes events to its places, in whole lines, in order: each by the window
 // at the latest. Safe for concurrent use.
 type Log struct {
-	cfg   Config
-	o     Options
-	out   sink
-	key   ed25519.PrivateKey // nil: checkpoints are not signed, and none are made
-	paths *Paths             // nil: names stay as they are
-	off   bool
-	token atomic.Pointer[session.Secret] // of collectors
+	cfg    Config
+	o      Options
+	out    sink
+	key    ed25519.PrivateKey // nil: checkpoints are not signed, and none are made
+	paths  *Paths             // nil: names stay as they are
+	off    bool
+	tokens []*session.Rotating // of collectors; all there are once the log is open
 
 	arrived chan struct{} // holds one: there is something to write
 	hurry   chan struct{} // holds one: somebody waits for it
@@ -49,7 +49,8 @@ type Log struct {
 	copies  []*copyTo
 	metrics *metrics
 
-	failing atomic.Pointer[string] // why output takes no lines; nil: it does
+	failing atomic.Pointer[string]    // why output takes no lines; nil: it does
+	writing atomic.Pointer[time.Time] // since when a write lasts; nil: none is under way
 
 	mu     sync.Mutex
 	queue  []entry // guarded by mu
@@ -63,33 +64,24 @@ type Log struct {
 	opening *mark // comes before the next line; nil: the stream is open
 	spare   []entry
 	text    []byte
-	shown   int // events at the head of the queue that See has seen
+	lines   []line
 }
 
 // progress is how far the chain is written and signed.
 type progress struct {
 	at       link
 	unsigned int       // lines since the last signature
-	since    time.Time // when the first of them was written
 	first    time.Time // that the first event among them has; zero: there is none
+	unnoted  int       // lines since the head was noted
+	since    time.Time // when the first of them was written
 }
 
 // entry is an event on its way.
 type entry struct {
-	kind  Kind
-	time  time.Time
-	text  []byte       // its JSON without the last brace
-	event *Event       // nil: nobody is shown it
-	told  chan<- error // holds one; nil: nobody waits
-}
-
-// size is how much room an event takes up, in bytes.
-func (e *entry) size() int {
-	n := len(e.text)
-	if shown := e.event; shown != nil {
-		n += len(shown.Method) + len(shown.Host) + len(shown.Path) + len(shown.Object) + len(shown.To)
-	}
-	return n
+	kind Kind
+	time time.Time
+	text []byte       // its JSON without the last brace
+	told chan<- error // holds one; nil: nobody waits
 }
 
 // Open opens the places that the configuration names. The log writes until it
@@ -116,13 +108,12 @@ func Open(cfg Config, o Options) (*Log, error) {
 		}
 		l.paths = newPaths(key)
 	}
-	l.token.Store(&cfg.Token)
 	l.metrics = newMetrics(o.Registry, l)
 	if err := l.openPlaces(); err != nil {
 		l.closePlaces()
 		return nil, err
 	}
-	if l.off && o.See == nil {
+	if l.off {
 		close(l.done)
 	} else {
 		go l.run()
@@ -150,19 +141,20 @@ func (l *Log) openPlaces() error {
 // goOnFrom has the stream begin with what was there before.
 func (l *Log) goOnFrom(p *prior) {
 	m := &mark{Kind: Opened}
-	switch {
-	case p == nil && l.at.chain == "":
+	if p == nil {
 		l.at = newLink()
-	case p == nil: // a place that holds no chain goes on with ours
-	default:
+	} else {
 		if p.missing > 0 {
 			l.o.Log.Error("the audit file ends before what was written last: lines are missing", "file", l.cfg.Output, "lines", p.missing)
 		}
-		if l.at.chain == "" || l.at.chain != p.at.chain || p.at.seq > l.at.seq {
-			l.adopt(p, m)
-		}
 		m.Torn = p.torn
+		l.adopt(p, m)
 	}
+	l.opens(m)
+}
+
+// opens has the next line say that the stream begins here, with m.
+func (l *Log) opens(m *mark) {
 	if l.at.seq > 0 {
 		m.Prev = hashText.EncodeToString(l.at.hash[:])
 	}
@@ -174,7 +166,7 @@ func (l *Log) goOnFrom(p *prior) {
 func (l *Log) adopt(p *prior, m *mark) {
 	m.Unsigned = p.tail.lines
 	if p.unsound == "" {
-		l.progress = progress{at: p.at, unsigned: p.tail.lines, first: p.tail.first}
+		l.progress = progress{at: p.at, unsigned: p.tail.lines, first: p.tail.first, unnoted: p.tail.lines}
 		return
 	}
 	l.o.Log.Error("the audit file does not end as this program left it, or has another key: a new chain begins", "file", l.cfg.Output, "chain", p.at.chain, "problem", p.unsound)
@@ -197,7 +189,7 @@ func (l *Log) Commit(ctx context.Context, e Event) error {
 	if err := l.put(e, told); err != nil {
 		return err
 	}
-	if l.failing.Load() != nil {
+	if l.Failing() != nil {
 		return ErrNotKept
 	}
 	select {
@@ -240,6 +232,9 @@ func (l *Log) Failing() error {
 	if why := l.failing.Load(); why != nil {
 		return fmt.Errorf("%w: %s", ErrNotKept, *why)
 	}
+	if since := l.writing.Load(); since != nil && time.Since(*since) >= patience { // a disk or pipe that hangs says nothing
+		return fmt.Errorf("%w: a write has not ended within %s", ErrNotKept, patience)
+	}
 	return nil
 }
 
@@ -252,16 +247,13 @@ func (l *Log) put(e Event, told chan<- error) error {
 		e.Time = l.o.Now()
 	}
 	e.Time = e.Time.UTC()
-	queued := entry{kind: e.Kind, time: e.Time, told: told}
-	if l.o.See != nil {
-		shown := e // e itself stays off the heap
-		queued.event = &shown
+	l.see(e)
+	if l.off {
+		return nil
 	}
-	if !l.off {
-		queued.text = l.encode(e)
-	}
+	queued := entry{kind: e.Kind, time: e.Time, text: l.encode(e), told: told}
 	l.mu.Lock()
-	if l.closed || len(l.queue) >= mostQueued || l.bytes+queued.size() > mostQueuedBytes {
+	if l.closed || len(l.queue) >= mostQueued || l.bytes+len(queued.text) > mostQueuedBytes {
 		l.lost++
 		said := l.full
 		l.full = true
@@ -272,7 +264,7 @@ func (l *Log) put(e Event, told chan<- error) error {
 		l.metrics.lost.Inc()
 		return fmt.Errorf("%w: too many wait to be written", ErrNotKept)
 	}
-	l.queue, l.bytes = append(l.queue, queued), l.bytes+queued.size()
+	l.queue, l.bytes = append(l.queue, queued), l.bytes+len(queued.text)
 	first := len(l.queue) == 1
 	l.mu.Unlock()
 	if first {
@@ -284,6 +276,19 @@ func (l *Log) put(e Event, told chan<- error) error {
 	return nil
 }
 
+// see shows an event. That who watches trips over it costs no line.
+func (l *Log) see(e Event) {
+	if l.o.See == nil {
+		return
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			session.LogPanic(l.o.Log, "watching the audit log", p)
+		}
+	}()
+	l.o.See(e)
+}
+
 // encode is an event's JSON without its last brace.
 func (l *Log) encode(e Event) []byte {
 	e.Path, e.To, e.Object = l.paths.hide(e.Path, e.Plain), l.paths.hide(e.To, e.PlainTo), l.paths.hide(e.Object, 0)
@@ -293,8 +298,13 @@ func (l *Log) encode(e Event) []byte {
 // lineRoom is what most lines fit into, in bytes.
 const lineRoom = 384
 
-// RenewToken exchanges the token that collectors are shown.
-func (l *Log) RenewToken(s session.Secret) { l.token.Store(&s) }
+// RenewToken exchanges the token that collectors are shown. One that does not
+// take the new one yet is shown the one before.
+func (l *Log) RenewToken(s session.Secret) {
+	for _, t := range l.tokens {
+		t.Renew(s)
+	}
+}
 
 // Reopen closes a file and opens the one that has its name now, as a program
 // that rotates logs wants it; lines before are in the old, lines after in the
@@ -333,7 +343,7 @@ func newMetrics(reg prometheus.Registerer, l *Log) *metrics {
 		seconds:    prometheus.NewHistogram(prometheus.HistogramOpts{Name: "anteroom_audit_write_seconds", Help: "Time to write a group of audit lines, sync included.", Buckets: []float64{.0005, .001, .005, .01, .05, .1, .5, 1, 5}}),
 	}
 	failing := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "anteroom_audit_failing", Help: "1 while audit.output takes no lines."}, func() float64 {
-		if l.failing.Load() != nil {
+		if l.Failing() != nil {
 			return 1
 		}
 		return 0

@@ -11,7 +11,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"anteroom/session"
@@ -304,6 +306,58 @@ func TestOverflowOfBytes(t *testing.T) {
 	if n := len(events(t, out.text.String())); n != kept || l.bytes != 0 || !strings.Contains(out.text.String(), `"event":"lost","count":1`) {
 		t.Errorf("written = %d, %d bytes left, want %d, none, and the loss", n, l.bytes, kept)
 	}
+}
+
+// TestSeen: whoever watches is shown every event, although output takes none and
+// has no room for more.
+func TestSeen(t *testing.T) {
+	var seen atomic.Int64
+	l := opened(t, Config{Output: "stdout", Window: time.Millisecond}, Options{Stdout: &bytes.Buffer{}, See: func(Event) { seen.Add(1) }})
+	l.Commit(t.Context(), Event{Kind: SignOut})
+	out := &flaky{fail: true}
+	l.out = out
+	for range mostQueued + 10 {
+		l.Write(Event{Kind: Refused})
+	}
+	if n := seen.Load(); n != mostQueued+11 {
+		t.Errorf("%d events were shown, want %d", n, mostQueued+11)
+	}
+	out.set(false)
+}
+
+// hanging is a sink that takes lines once it is let go on.
+type hanging struct{ goOn chan struct{} }
+
+func (h hanging) write(*batch) error { <-h.goOn; return nil }
+func (h hanging) close() error       { return nil }
+
+// TestHanging: of an output that hangs it is known, after a first wait, that it
+// takes no lines: nobody waits for it any more.
+func TestHanging(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := opened(t, Config{Output: "stdout", Window: time.Millisecond}, Options{Stdout: &bytes.Buffer{}})
+		l.Commit(t.Context(), Event{Kind: SignOut})
+		h := hanging{make(chan struct{})}
+		l.out = h
+		for _, want := range []time.Duration{patience, 0, 0} {
+			start := time.Now()
+			if err := l.Commit(t.Context(), Event{Kind: Refused}); !errors.Is(err, ErrNotKept) || time.Since(start) != want {
+				t.Errorf("Commit = %v after %s, want ErrNotKept after %s", err, time.Since(start), want)
+			}
+			if err := l.Failing(); !errors.Is(err, ErrNotKept) {
+				t.Errorf("Failing = %v, want ErrNotKept", err)
+			}
+		}
+		close(h.goOn)
+		synctest.Wait()
+		if err := l.Failing(); err != nil {
+			t.Errorf("Failing(goes on) = %v, want nil", err)
+		}
+		if err := l.Commit(t.Context(), Event{Kind: Refused}); err != nil {
+			t.Errorf("Commit(goes on) = %v", err)
+		}
+		l.Close()
+	})
 }
 
 // particular is a sink that refuses what has a word in it, for good.

@@ -31,19 +31,21 @@ func (p *Paths) hide(path string, plain int) string {
 	return path[:plain] + p.hashed(path[plain:])
 }
 
-// hashed hashes the segments of a path. Slashes stay where they are.
+// hashed hashes the segments of a path. Slashes stay where they are. It goes no
+// further than a line does.
 func (p *Paths) hashed(path string) string {
 	mac := hmac.New(sha256.New, p.key)
 	var b strings.Builder
-	for i, segment := range strings.Split(path, "/") {
-		if i > 0 {
-			b.WriteByte('/')
-		}
+	for segment := range strings.SplitSeq(path, "/") {
 		if segment != "" {
 			b.WriteString(next(mac, segment))
 		}
+		b.WriteByte('/')
+		if b.Len() > pathMost {
+			return b.String()
+		}
 	}
-	return b.String()
+	return b.String()[:b.Len()-1]
 }
 
 // next is the hash of one more segment, whatever its escapes and however its

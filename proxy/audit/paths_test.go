@@ -88,6 +88,19 @@ func TestPlainPaths(t *testing.T) {
 	}
 }
 
+// TestLongPaths: of a path no more is hashed than a line holds.
+func TestLongPaths(t *testing.T) {
+	p := newPaths(slices.Repeat([]byte{7}, KeyBytes))
+	path := strings.Repeat("/a", 8000)
+	hidden := p.hide(path, 0)
+	if len(hidden) <= pathMost || len(hidden) > pathMost+20 {
+		t.Errorf("%d bytes are hashed of a path, want little more than %d", len(hidden), pathMost)
+	}
+	if short := p.hide("/a/b//", 0); !strings.HasSuffix(short, "//") || strings.Count(short, "/") != 4 || hidden[:14] != short[:14] {
+		t.Errorf("hide = %q, want its slashes as they were", short)
+	}
+}
+
 func FuzzSeeker(f *testing.F) {
 	f.Add("/dav/Reports/x", "/dav/Reports/x")
 	f.Add("/%zz//~aaaaaaaaaaaa", "~aaaaaaaaaaaa")

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +11,6 @@ import (
 	"net/http"
 	"os"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"anteroom/session"
@@ -20,7 +18,7 @@ import (
 
 const (
 	remoteTime = 5 * time.Second // for connecting, and for taking lines
-	answerMost = 64 << 10        // bytes of an answer that are read, so that its connection can be used again
+	answerMost = 64 << 10        // bytes of an answer, and of its header, that are read, so that its connection can be used again
 )
 
 // tlsTo is how a collector is reached by TLS.
@@ -29,13 +27,11 @@ func tlsTo(host, caFile string) (*tls.Config, error) {
 	if caFile == "" {
 		return c, nil
 	}
-	pem, err := os.ReadFile(caFile)
+	roots, err := session.ReadAuthorities(caFile)
 	if err != nil {
 		return nil, fmt.Errorf("audit.ca_file: %w", err)
 	}
-	if c.RootCAs = x509.NewCertPool(); !c.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, errors.New("audit.ca_file: holds no certificate")
-	}
+	c.RootCAs = roots
 	return c, nil
 }
 
@@ -168,7 +164,7 @@ type Signer interface {
 // poster posts lines to a collector, as newline-delimited JSON.
 type poster struct {
 	url    string
-	token  *atomic.Pointer[session.Secret]
+	token  *session.Rotating // each collector learns of a new one in its own time
 	client *http.Client
 	sign   Signer // nil: requests are not signed
 
@@ -179,17 +175,20 @@ type poster struct {
 // errRefused is a collector that does not want what it is sent, whenever that is.
 var errRefused = errors.New("the collector refuses these lines")
 
+// errDenied is a collector that does not take the token.
+var errDenied = errors.New("the collector does not take the token")
+
 // refusalLasts is how long a collector refuses lines before that is for good:
 // until then it may be a fault of its own.
 const refusalLasts = 30 * time.Second
 
-func newPoster(to string, cfg Config, token *atomic.Pointer[session.Secret], sign Signer) (*poster, error) {
+func newPoster(to string, cfg Config, sign Signer) (*poster, error) {
 	c, err := tlsTo("", cfg.CAFile)
 	if err != nil {
 		return nil, err
 	}
-	t := &http.Transport{TLSClientConfig: c, TLSHandshakeTimeout: remoteTime, MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true}
-	return &poster{url: to, token: token, sign: sign, lasts: refusalLasts, client: &http.Client{
+	t := &http.Transport{TLSClientConfig: c, TLSHandshakeTimeout: remoteTime, MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: answerMost, ForceAttemptHTTP2: true}
+	return &poster{url: to, token: session.NewRotating(cfg.Token), sign: sign, lasts: refusalLasts, client: &http.Client{
 		Transport: t, Timeout: remoteTime,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // nobody else gets the lines, nor the token
 	}}, nil
@@ -237,14 +236,18 @@ func (p *poster) halves(b *batch) (refused []line, err error) {
 }
 
 func (p *poster) post(b *batch) error {
+	return p.token.Show(func(token session.Secret) error { return p.postWith(b, token) }, func(err error) bool { return errors.Is(err, errDenied) })
+}
+
+func (p *poster) postWith(b *batch, token session.Secret) error {
 	r, err := http.NewRequest(http.MethodPost, p.url, bytes.NewReader(b.text))
 	if err != nil {
 		return err
 	}
 	r.Header.Set("Content-Type", "application/x-ndjson")
 	r.Header.Set("User-Agent", "Anteroom")
-	if t := *p.token.Load(); t != "" {
-		r.Header.Set("Authorization", "Bearer "+t.Reveal())
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token.Reveal())
 	}
 	if p.sign != nil {
 		if err := p.sign.Sign(r, b.text); err != nil {
@@ -253,13 +256,15 @@ func (p *poster) post(b *batch) error {
 	}
 	resp, err := p.client.Do(r)
 	if err != nil {
-		return err
+		return session.WithoutURL(err)
 	}
 	defer resp.Body.Close()
 	io.Copy(io.Discard, io.LimitReader(resp.Body, answerMost))
 	switch resp.StatusCode {
 	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
 		return fmt.Errorf("%w: it answered %d", errRefused, resp.StatusCode)
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return fmt.Errorf("%w: it answered %d", errDenied, resp.StatusCode)
 	}
 	if resp.StatusCode/100 != 2 {
 		return fmt.Errorf("the collector answered %d", resp.StatusCode)

@@ -20,11 +20,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"anteroom/session"
 )
 
 // message is one syslog message as RFC 5424 §6 has it.
@@ -243,6 +242,42 @@ func TestPosting(t *testing.T) {
 	}
 }
 
+// TestHostileCollector: of an answer without end little is read, and no error
+// says with what query lines are posted.
+func TestHostileCollector(t *testing.T) {
+	var sent atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "header") {
+			w.Header().Set("X", strings.Repeat("x", 2*answerMost))
+			return
+		}
+		b := make([]byte, answerMost)
+		for {
+			n, err := w.Write(b)
+			if sent.Add(int64(n)); err != nil {
+				return
+			}
+		}
+	}))
+	defer server.Close()
+	for path, want := range map[string]bool{"/body?token=canary": true, "/header?token=canary": false} {
+		var said bytes.Buffer
+		l := opened(t, Config{Output: server.URL + path, Window: time.Millisecond}, Options{Log: slog.New(slog.NewTextHandler(&said, nil))})
+		err := l.Commit(t.Context(), Event{Kind: SignIn})
+		if (err == nil) != want {
+			t.Errorf("%s: Commit = %v, want it kept: %v", path, err, want)
+		}
+		failing := l.Failing()
+		l.Close()
+		if all := fmt.Sprint(failing, said.String()); strings.Contains(all, "canary") {
+			t.Errorf("%s: said %s", path, all)
+		}
+	}
+	if n := sent.Load(); n > 64<<20 {
+		t.Errorf("%d MiB of answers were taken", n>>20)
+	}
+}
+
 // fussy answers 400 to what has a word in it, and 413 to what is long.
 type fussy struct {
 	collector
@@ -278,11 +313,10 @@ func TestPostingRefused(t *testing.T) {
 	c := new(fussy)
 	server := httptest.NewServer(c)
 	defer server.Close()
-	p, err := newPoster(server.URL, Config{}, new(atomic.Pointer[session.Secret]), nil)
+	p, err := newPoster(server.URL, Config{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.token.Store(new(session.Secret))
 	all := strings.Split("a b poison c d e poison f g h i j k l m n o p q r s", " ")
 	b := numbered(all...)
 	if err := p.write(b); !errors.Is(err, errRefused) || c.asked != 1 || len(b.refused) != 0 {
@@ -367,16 +401,52 @@ func TestCopyRefuses(t *testing.T) {
 	if s := subjects(events(t, to.text.String())); s != "012" {
 		t.Errorf("the copy has %s, want 012", s)
 	}
+	if n := lost(t, reg); n != 1 {
+		t.Errorf("counted as lost: %v, want 1", n)
+	}
+}
+
+// lost is how many lines copies lack, as the metrics have it.
+func lost(t *testing.T, reg *prometheus.Registry) float64 {
+	t.Helper()
 	all, err := reg.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range all {
-		if n := f.GetMetric()[0].GetCounter().GetValue(); f.GetName() == "anteroom_audit_copies_lost_total" && n != 1 {
-			t.Errorf("counted as lost: %v, want 1", n)
+		if f.GetName() == "anteroom_audit_copies_lost_total" {
+			return f.GetMetric()[0].GetCounter().GetValue()
 		}
 	}
+	t.Fatal("nothing counts what copies lack")
+	return 0
 }
+
+// TestCopyLacks: what a copy did not take until the end is counted, and nobody
+// waits for it.
+func TestCopyLacks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		to, reg := &silent{}, prometheus.NewRegistry()
+		c := newCopy(to, slog.New(slog.DiscardHandler), newMetrics(reg, new(Log)))
+		c.give(numbered("0", "1"))
+		c.give(numbered("2"))
+		time.Sleep(time.Hour)
+		began := time.Now()
+		c.close()
+		if n := lost(t, reg); n != 3 || !to.closed {
+			t.Errorf("counted as lost: %v, want 3; closed: %v", n, to.closed)
+		}
+		if took := time.Since(began); took > 0 {
+			t.Errorf("close took %v", took)
+		}
+	})
+}
+
+// silent takes nothing.
+type silent struct{ closed bool }
+
+func (*silent) write(*batch) error { return errors.New("no") }
+func (s *silent) close() error     { s.closed = true; return nil }
 
 // TestCopies: a copy that is away holds up nothing, and has all when it is back.
 func TestCopies(t *testing.T) {
@@ -410,6 +480,33 @@ func (c *collector) len() int {
 	return c.text.Len()
 }
 
+// TestCopyReopens: a copy that is a file goes on in the new one after it was
+// moved away, whatever output is.
+func TestCopyReopens(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "copy.log")
+	l := opened(t, Config{Output: "stdout", Copies: []string{name}, Window: time.Millisecond}, Options{Stdout: &bytes.Buffer{}})
+	l.Commit(t.Context(), Event{Kind: SignIn, Subject: "0"})
+	if err := os.Rename(name, name+".1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Reopen(); err != nil {
+		t.Fatal(err)
+	}
+	l.Commit(t.Context(), Event{Kind: SignIn, Subject: "1"})
+	l.Close()
+	text, err := os.ReadFile(name)
+	if err != nil || !strings.Contains(string(text), `"sub":"1"`) {
+		t.Errorf("the new file is %q, %v, want the line in it", text, err)
+	}
+	old, err := os.ReadFile(name + ".1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := subjects(events(t, string(old)+string(text))); s != "01" {
+		t.Errorf("both hold %s, want 01", s)
+	}
+}
+
 func TestPlaces(t *testing.T) {
 	for place, good := range map[string]bool{
 		"stdout": true, "off": true, "/var/log/audit.log": true, "audit.log": true, "syslog+tcp://h:601": true, "syslog+tls://[::1]:6514": true,
@@ -426,4 +523,39 @@ func TestPlaces(t *testing.T) {
 // tlsListener serves a test server's certificate.
 func tlsListener(in net.Listener, s *httptest.Server) net.Listener {
 	return tls.NewListener(in, &tls.Config{Certificates: s.TLS.Certificates, MinVersion: tls.VersionTLS12})
+}
+
+// TestTokenExchange: a collector that does not take a new token yet is shown the
+// one before, and no line is lost whichever side changes first.
+func TestTokenExchange(t *testing.T) {
+	takes, shown := "one", 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if shown++; r.Header.Get("Authorization") != "Bearer "+takes {
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	}))
+	defer server.Close()
+	p, err := newPoster(server.URL, Config{Token: "one"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(when string, want int) {
+		t.Helper()
+		shown = 0
+		if err := p.write(numbered("a")); err != nil || shown != want {
+			t.Errorf("%s: write = %v after %d requests, want it taken after %d", when, err, shown, want)
+		}
+	}
+	write("at first", 1)
+	p.token.Renew("two")
+	write("before the collector knows it", 2)
+	write("and again", 1)
+	takes = "two"
+	write("once it does", 2)
+	write("from then on", 1)
+	p.token.Renew("wrong")
+	takes = "three"
+	if err := p.write(numbered("a")); !errors.Is(err, errDenied) {
+		t.Errorf("write with no good token = %v, want %v", err, errDenied)
+	}
 }

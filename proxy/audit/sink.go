@@ -127,6 +127,10 @@ func (l *Log) open(place string, stdout, stderr io.Writer) (s sink, prior *prior
 		s, err = newSyslog(strings.TrimPrefix(scheme, "syslog+"), rest, l.cfg.CAFile)
 		return s, nil, err
 	}
-	s, err = newPoster(place, l.cfg, &l.token, l.o.Sign)
-	return s, nil, err
+	p, err := newPoster(place, l.cfg, l.o.Sign)
+	if err != nil {
+		return nil, nil, err
+	}
+	l.tokens = append(l.tokens, p.token)
+	return p, nil, nil
 }

@@ -10,13 +10,13 @@ import (
 )
 
 // How much of a chain the writer can leave unsigned, where it has a key: a
-// signature comes with the group that makes it due, and before a line that is
+// signature comes before an event that is one too many, and before one that is
 // checkpointAfter later than the first that is unsigned. Who has no key can make
 // up so much after the last signature, and no more (Verify).
 const (
-	mostLeft         = checkpointLines + mostAtOnce + 4 // lines in a row, with those of the stream itself
-	mostUnsigned     = mostLeft + 4                     // with those before they are signed after a restart
-	mostUnsignedTime = checkpointAfter + time.Minute    // between the times of events
+	mostLeft         = checkpointLines + 4 // lines in a row, with those of the stream itself
+	mostUnsigned     = mostLeft + 4        // with those before they are signed after a restart
+	mostUnsignedTime = 2 * checkpointAfter // between the times of events
 )
 
 // stretch is the lines of a chain since its last signature.

@@ -38,6 +38,8 @@ type Report struct {
 	Signed      int           // signatures that hold
 	Unsigned    int           // lines after the last of them, of all chains
 	UnsignedFor time.Duration // between the first and the last of them, of the chain with most
+	Before      int64         // lines that chains go on from, and that are in none of the files: rotated away, or taken
+	Resumed     int           // lines that a start found unsigned after the program was killed, and signed
 	Unended     int           // times that writing began anew without having ended: the process was killed
 	Findings    []Finding     // the first hundred; empty: all is as it was written
 	FindCount   int           // all of them
@@ -123,6 +125,9 @@ func (v *verifier) check(l *parsed) {
 	switch {
 	case before == nil:
 		before = v.first(l)
+	case l.link.seq == before.seq+2:
+		v.find("the line before this one is missing (%d)", before.seq+1)
+		before = nil
 	case l.link.seq > before.seq+1:
 		v.find("%d before this one are missing (%d to %d)", l.link.seq-before.seq-1, before.seq+1, l.link.seq-1)
 		before = nil
@@ -144,6 +149,7 @@ func (v *verifier) first(l *parsed) *link {
 	}
 	if l.Kind == Opened {
 		if sum, err := hashText.DecodeString(l.Prev); err == nil && len(sum) == len(l.link.hash) {
+			v.report.Before += l.link.seq - 1
 			return &link{chain: l.link.chain, seq: l.link.seq - 1, hash: [32]byte(sum)}
 		}
 	}
@@ -160,6 +166,9 @@ func (v *verifier) marks(l *parsed) {
 		if v.open[chain] {
 			v.report.Unended++
 		}
+		if l.Instead == "" {
+			v.report.Resumed += l.Unsigned
+		}
 		v.open[chain] = true
 		return
 	case Closed:
@@ -172,7 +181,7 @@ func (v *verifier) marks(l *parsed) {
 		return
 	}
 	if !slices.ContainsFunc(v.proof.Keys, l.signedBy) {
-		v.find("the signature does not hold, or is of another key (%s)", l.Key)
+		v.find("the signature does not hold, or is of another key (%.40q)", l.Key)
 		return
 	}
 	v.report.Signed++
@@ -199,9 +208,17 @@ func (v *verifier) ends(files []string) {
 	v.line = 0
 	for _, name := range files {
 		v.name = name
-		h, known := readHead(name)
-		if at := v.at[h.chain]; known && at != nil && at.seq < h.seq {
-			v.find("ends with line %d, but line %d had been written: its end was cut off", at.seq, h.seq)
+		h := readHead(name)
+		if h == nil {
+			continue
+		}
+		switch at := v.at[h.Chain]; {
+		case len(v.proof.Keys) > 0 && !slices.ContainsFunc(v.proof.Keys, h.signedBy):
+			v.find("what stands beside it (%s) has no signature that holds, or one of another key", headName(name))
+		case at == nil:
+			v.find("line %d of chain %s had been written, and no line of it is here: it was cut off, or the file exchanged", h.Seq, h.Chain)
+		case at.seq < h.Seq:
+			v.find("ends with line %d, but line %d had been written: its end was cut off", at.seq, h.Seq)
 		}
 	}
 	if p := v.proof.Sequence; p > v.report.Sequence {
@@ -256,7 +273,7 @@ func parseLine(text []byte) (*parsed, error) {
 	}
 	out := &parsed{mark: p.mark, before: text[:at], link: link{chain: p.Chain, seq: p.Seq}}
 	sum, err := hashText.DecodeString(p.Hash)
-	if err != nil || len(sum) != len(out.link.hash) || p.Chain == "" || p.Seq < 1 {
+	if err != nil || len(sum) != len(out.link.hash) || !chainName(p.Chain) || p.Seq < 1 {
 		return nil, errNoHash
 	}
 	copy(out.link.hash[:], sum)

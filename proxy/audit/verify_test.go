@@ -59,7 +59,7 @@ func TestTampering(t *testing.T) {
 		do         func(l []string) []string
 	}{
 		{"nothing", "", func(l []string) []string { return l }},
-		{"one removed", "1 before this one are missing", func(l []string) []string { return slices.Delete(l, 5, 6) }},
+		{"one removed", "the line before this one is missing", func(l []string) []string { return slices.Delete(l, 5, 6) }},
 		{"several removed", "4 before this one are missing", func(l []string) []string { return slices.Delete(l, 5, 9) }},
 		{"the first removed", "begins in the middle", func(l []string) []string { return l[1:] }},
 		{"the end cut off", "its end was cut off", func(l []string) []string { return l[:len(l)-1] }},

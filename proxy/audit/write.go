@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"anteroom/session"
 )
 
 // run writes until Close.
@@ -14,7 +16,7 @@ func (l *Log) run() {
 	retry := retryFirst
 	for {
 		var later <-chan time.Time
-		if l.unsigned > 0 {
+		if l.unnoted > 0 {
 			later = time.After(max(0, checkpointAfter-l.o.Now().Sub(l.since)))
 		}
 		select {
@@ -106,42 +108,42 @@ func (l *Log) flush() bool {
 	group, more := append(l.spare[:0], l.queue[:n]...), n < len(l.queue)
 	lost := l.lost
 	l.mu.Unlock()
-	if n == 0 && lost == 0 && (l.opening == nil || l.off) {
+	if n == 0 && lost == 0 && l.opening == nil {
 		return false
 	}
 	before := l.progress
-	l.show(group)
-	b := &batch{text: l.text[:0]}
+	b := &batch{text: l.text[:0], lines: l.lines[:0]}
 	now := l.o.Now()
 	l.begin(b, now)
 	if lost > 0 {
 		l.mark(b, mark{Time: now, Kind: Lost, Count: lost})
 	}
 	for _, e := range group {
-		if l.late(e.time) {
+		if l.key != nil && (l.unsigned >= checkpointLines || l.late(e.time)) {
 			l.sign(b, Checkpoint, now)
 		}
 		b.text = l.at.add(b.text, e.text, nil)
 		l.noteLine(b, e.kind, e.time)
 		b.lines[len(b.lines)-1].told = e.told
 	}
-	due := alone || l.unsigned >= checkpointLines || now.Sub(l.since) >= checkpointAfter
+	due := alone || l.unnoted >= headLines || now.Sub(l.since) >= checkpointAfter
 	if due {
 		l.sign(b, Checkpoint, now)
+		l.unnoted = 0
 	}
 	err := l.store(b)
 	if err != nil && !errors.Is(err, errUnsynced) {
 		l.progress = before
-		l.shown += n
 		l.tellWaiting()
 		return false
 	}
-	l.opening = nil
-	if due {
-		l.noteHead(now)
+	if due || l.opening != nil { // a new chain is known from its first line on
+		l.noteHead(now, false)
 	}
+	l.opening = nil
 	l.taken(group, n, lost-l.refused(b, lost), err)
-	l.text, l.spare = b.text, group
+	l.text, l.lines, l.spare = b.text, b.lines, group
+	clear(l.lines)
 	clear(l.spare)
 	return err == nil && more
 }
@@ -181,11 +183,10 @@ func (l *Log) refused(b *batch, lost int) (events int) {
 
 // store writes lines to output, and hands them to the copies.
 func (l *Log) store(b *batch) error {
-	if l.off {
-		return nil
-	}
 	start := time.Now()
-	err := l.out.write(b)
+	l.writing.Store(&start)
+	err := session.Contain(l.o.Log, "writing the audit log", func() error { return l.out.write(b) })
+	l.writing.Store(nil)
 	l.metrics.seconds.Observe(time.Since(start).Seconds())
 	if err != nil {
 		why := err.Error()
@@ -210,7 +211,7 @@ func (l *Log) store(b *batch) error {
 func (l *Log) taken(group []entry, n, lost int, err error) {
 	l.mu.Lock()
 	for i := range n {
-		l.bytes -= l.queue[i].size()
+		l.bytes -= len(l.queue[i].text)
 	}
 	rest := copy(l.queue, l.queue[n:])
 	clear(l.queue[rest:])
@@ -227,21 +228,6 @@ func (l *Log) taken(group []entry, n, lost int, err error) {
 			case e.told <- notKept(err):
 			default: // knows that its line is refused
 			}
-		}
-	}
-}
-
-// show shows events to whoever watches, before and whether or not output takes
-// them.
-func (l *Log) show(group []entry) {
-	if l.o.See == nil {
-		return
-	}
-	for i := range group {
-		if l.shown == 0 {
-			l.o.See(*group[i].event)
-		} else {
-			l.shown-- // at an earlier try
 		}
 	}
 }
@@ -284,10 +270,10 @@ func (l *Log) mark(b *batch, m mark) {
 
 // noteLine notes the line that was added last.
 func (l *Log) noteLine(b *batch, k Kind, t time.Time) {
-	if l.unsigned == 0 {
+	if l.unnoted == 0 {
 		l.since = l.o.Now()
 	}
-	l.unsigned++
+	l.unsigned, l.unnoted = l.unsigned+1, l.unnoted+1
 	switch k {
 	case Opened, Checkpoint, Closed, Lost:
 	default:
@@ -298,8 +284,7 @@ func (l *Log) noteLine(b *batch, k Kind, t time.Time) {
 	b.lines = append(b.lines, line{end: len(b.text), kind: k, time: t})
 }
 
-// sign adds a line whose hash is signed, if there is a key, and notes beside a
-// file where the chain has got to.
+// sign adds a line whose hash is signed, if there is a key.
 func (l *Log) sign(b *batch, k Kind, now time.Time) {
 	if l.key != nil || k == Closed {
 		l.mark(b, mark{Time: now, Kind: k})
@@ -311,7 +296,7 @@ func (l *Log) sign(b *batch, k Kind, now time.Time) {
 // that a signature has to come between them. That may be far behind the present:
 // output took nothing for a while.
 func (l *Log) late(t time.Time) bool {
-	return l.key != nil && !l.first.IsZero() && t.Round(0).Sub(l.first) >= checkpointAfter
+	return !l.first.IsZero() && t.Round(0).Sub(l.first) >= checkpointAfter
 }
 
 // checkpoint signs what was written before.
@@ -319,42 +304,48 @@ func (l *Log) checkpoint() {
 	before := l.progress
 	b, now := new(batch), l.o.Now()
 	l.sign(b, Checkpoint, now)
+	l.unnoted = 0
 	if len(b.lines) > 0 {
 		if err := l.store(b); err != nil && !errors.Is(err, errUnsynced) {
 			l.progress, l.since = before, now // tried again
 			return
 		}
 	}
-	l.noteHead(now)
+	l.noteHead(now, false)
 }
 
-// noteHead notes beside a file where its chain has got to.
-func (l *Log) noteHead(now time.Time) {
+// noteHead notes beside a file where its chain has got to, and whether it ended
+// there.
+func (l *Log) noteHead(now time.Time, closed bool) {
 	f, ok := l.out.(*fileSink)
 	if !ok || l.at.seq == 0 {
 		return
 	}
-	if err := f.keepHead(l.at, now); err != nil {
+	if err := f.keepHead(l.at, closed, now, l.key); err != nil {
 		l.o.Log.Warn("where the audit file's chain has got to was not noted beside it", "error", err)
 	}
 }
 
 // leave ends a stream in an orderly way.
 func (l *Log) leave() {
-	if l.off || l.opening != nil {
+	if l.opening != nil {
 		return
 	}
 	before := l.progress
 	b, now := new(batch), l.o.Now()
 	l.sign(b, Closed, now)
+	closed := true
 	if err := l.store(b); err != nil && !errors.Is(err, errUnsynced) {
-		l.progress = before
+		l.progress, closed = before, false
 	}
-	l.noteHead(now)
+	l.noteHead(now, closed)
 }
 
-// reopen goes on in the file that has the name now.
+// reopen goes on in the file that has the name now, and has the copies do so.
 func (l *Log) reopen() error {
+	for _, c := range l.copies {
+		c.reopen()
+	}
 	old, ok := l.out.(*fileSink)
 	if !ok {
 		return nil
@@ -371,13 +362,11 @@ func (l *Log) reopen() error {
 	l.leave()
 	old.close()
 	l.out = s
-	if p == nil {
-		p = &prior{at: l.at}
+	m := &mark{Kind: Opened} // of our own chain, whatever somebody put into the file
+	if p != nil {
+		m.Torn = p.torn
 	}
-	if p.at.chain == l.at.chain { // what the head says is as old as the last look at it
-		p.missing = 0
-	}
-	l.goOnFrom(p)
+	l.opens(m)
 	l.failing.Store(nil)
 	return nil
 }
