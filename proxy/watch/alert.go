@@ -32,7 +32,8 @@ type Alert struct {
 	Several bool      `json:"several,omitempty"`         // stands for more than one person, session or network
 	Request string    `json:"last_request_id,omitempty"` // has the last in its audit line
 
-	client string // address of the last, for the audit line
+	client string    // address of the last, for the audit line
+	tried  time.Time // first
 }
 
 // alertFrom is what an event tells of whom an alert is about.
@@ -53,14 +54,16 @@ type pause struct {
 	repeats, much int // since the alert: how often, and how much in all
 }
 
-// perMinute bounds the alerts of one rule.
+// rates bound the alerts of one rule.
+type rates struct{ named, nameless perMinute }
+
 type perMinute struct {
 	minute int64
 	n      int
 }
 
 const (
-	mostPerMinute = 30   // of one rule; more are put together
+	mostPerMinute = 30   // of one rule, of those that name somebody and of those that do not; more are put together
 	mostWaiting   = 1000 // alerts that wait to be told; the oldest go
 )
 
@@ -70,7 +73,10 @@ func (w *Watch) raise(rule string, key uint64, a Alert, l throttle.Rate, since, 
 	a.Rule, a.Count, a.Window = rule, l.Count, int(l.Window/time.Second)
 	a.Time, a.First, a.Last = at(now), at(since), at(now)
 	key = mix(w.hash(rule), key)
-	rate := w.rates[rule]
+	rate := &w.rates[rule].nameless
+	if a.Subject != "" { // whom nobody can hide behind names that they make up
+		rate = &w.rates[rule].named
+	}
 	if minute := now / int64(time.Minute); rate.minute != minute {
 		*rate = perMinute{minute: minute}
 	}

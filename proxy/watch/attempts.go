@@ -14,7 +14,8 @@ import (
 type attempts struct {
 	seen     *table[int64]   // wrong credential of an account from a network → when last
 	networks *table[network] // by network
-	accounts *table[recent]  // by account: the wrong credentials
+	accounts *table[recent]  // by account of somebody who was here: the wrong credentials
+	names    *table[recent]  // the same of any other name: as many as anybody makes up, and none of them pushes an account out
 	wide     recent          // pairs of account and network
 	nth      uint64
 }
@@ -29,7 +30,7 @@ type network struct {
 const staleAfter = 24 * time.Hour
 
 func newAttempts() attempts {
-	return attempts{seen: newTable[int64](mostTries), networks: newTable[network](mostNetworks), accounts: newTable[recent](mostAccounts)}
+	return attempts{seen: newTable[int64](mostTries), networks: newTable[network](mostNetworks), accounts: newTable[recent](mostAccounts), names: newTable[recent](mostAccounts)}
 }
 
 // failed looks at a credential or sign-in that was refused.
@@ -66,8 +67,12 @@ func (w *Watch) failed(e *audit.Event, now int64) {
 		at.nth++
 		proof = at.nth
 	}
-	if since, full := at.accounts.make(account).add(proof, now, w.cfg.Guessing); full {
-		about.Subject = w.known(name)
+	about.Subject = w.known(name)
+	tries := at.accounts
+	if about.Subject == "" {
+		tries = at.names
+	}
+	if since, full := tries.make(account).add(proof, now, w.cfg.Guessing); full {
 		w.raise(guessing, account, about, w.cfg.Guessing, since, now)
 	}
 }

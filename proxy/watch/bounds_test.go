@@ -31,7 +31,7 @@ func TestMemoryStaysBounded(t *testing.T) {
 	}
 	w := s.w
 	for name, held := range map[string][2]int{
-		"tries": {w.attempts.seen.len(), mostTries}, "networks": {w.attempts.networks.len(), mostNetworks}, "accounts": {w.attempts.accounts.len(), mostAccounts},
+		"tries": {w.attempts.seen.len(), mostTries}, "networks": {w.attempts.networks.len(), mostNetworks}, "accounts": {w.attempts.accounts.len(), mostAccounts}, "names": {w.attempts.names.len(), mostAccounts},
 		"sessions": {w.sessions.len(), mostSessions}, "people": {w.people.len(), mostPeople}, "bulk": {w.bulk.len(), mostBulk}, "things": {w.held, mostHeld},
 		"over": {w.over.len(), mostOver}, "quiet": {w.quiet.len(), mostQuiet}, "raised": {len(w.raised), mostWaiting},
 	} {
@@ -45,6 +45,32 @@ func TestMemoryStaysBounded(t *testing.T) {
 		t.Logf("%d MiB", grown>>20)
 	}
 	runtime.KeepAlive(s)
+}
+
+// TestNobodyIsHidden: names that somebody makes up keep no alert about a person
+// from naming them, and push no count of theirs out.
+func TestNobodyIsHidden(t *testing.T) {
+	s := newScene(t, defaults())
+	s.see(signIn("testdoc", "1", "192.0.2.1", "Firefox on Linux"))
+	for guess := range 9 {
+		s.see(refused("testdoc", uint64(guess+1), "203.0.113.7"))
+	}
+	for i := range mostAccounts {
+		s.see(refused(name(i), 1, "203.0.113.7"))
+	}
+	for i := range mostPerMinute + 1 {
+		for guess := range 10 {
+			s.see(refused(fmt.Sprint("made up ", i), uint64(guess+1), "203.0.113.7"))
+		}
+	}
+	if last := s.w.raised[len(s.w.raised)-1]; last.Rule != guessing || !last.Several {
+		t.Fatalf("the last alert is %+v, want several put together", last)
+	}
+	s.w.raised = nil
+	s.see(refused("testdoc", 10, "203.0.113.7"))
+	if len(s.w.raised) != 1 || s.w.raised[0].Rule != guessing || s.w.raised[0].Subject != "testdoc" {
+		t.Errorf("alerts = %+v, want guessing at testdoc", s.w.raised)
+	}
 }
 
 func heap() int64 {

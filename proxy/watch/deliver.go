@@ -4,14 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
-	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,7 +20,7 @@ import (
 const (
 	retryFirst  = time.Second
 	retryMost   = 5 * time.Minute
-	expireAfter = time.Hour       // then an alert is no news, and others wait behind it
+	expireAfter = 24 * time.Hour  // then an alert is no news
 	lastTime    = 3 * time.Second // for what is left when the program stops
 	answerMost  = 64 << 10        // bytes of an answer that are read
 )
@@ -31,7 +29,7 @@ const (
 // it takes them. Then what is left is tried once more, for a moment.
 func (w *Watch) Run(ctx context.Context) {
 	var sending sync.WaitGroup
-	sending.Go(func() { w.send(ctx) })
+	sending.Go(func() { session.Persist(ctx, w.o.Log, "sending alerts", w.send) })
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for ctx.Err() == nil {
@@ -88,21 +86,26 @@ func (w *Watch) tell() time.Duration {
 	return max(again, time.Millisecond)
 }
 
-// take takes the alert out of the queue that is to be sent first; nil for none.
+// take takes the alert out of the queue that is to be sent first, nil for none:
+// one that was not tried yet, or the one whose turn it is again.
 func (w *Watch) take() *Alert {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.toSend) == 0 {
 		return nil
 	}
-	a := w.toSend[0]
-	w.toSend = append(w.toSend[:0], w.toSend[1:]...)
+	i := max(0, w.untriedLocked())
+	a := w.toSend[i]
+	w.toSend = slices.Delete(w.toSend, i, i+1)
 	return &a
 }
 
-// send gives alerts to the webhook, one after the other, until ctx is done. The
-// one that it is at then goes back.
+// send gives alerts to the webhook, one at a time, until ctx is done. One that it
+// does not take goes back behind the others, so that none holds another up; the
+// time between two tries grows until one is taken.
 func (w *Watch) send(ctx context.Context) {
+	wait := retryFirst
+	away := trouble{}
 	for ctx.Err() == nil {
 		a := w.take()
 		if a == nil {
@@ -112,38 +115,72 @@ func (w *Watch) send(ctx context.Context) {
 			}
 			continue
 		}
-		if !w.sendOne(ctx, a) {
-			w.mu.Lock()
-			w.toSend = append([]Alert{*a}, w.toSend...)
-			w.mu.Unlock()
+		if a.tried.IsZero() {
+			a.tried = w.o.Now()
+		}
+		outcome := w.try(ctx, a)
+		if outcome == outcomeFailed && ctx.Err() != nil {
+			w.putBack(a)
+			return
+		}
+		if outcome == outcomeFailed && w.o.Now().Sub(a.tried) >= expireAfter {
+			outcome = outcomeExpired
+		}
+		w.metrics.deliveries.WithLabelValues(outcome).Inc()
+		switch outcome {
+		case outcomeDelivered:
+			wait, away = retryFirst, trouble{}
+		case outcomeFailed:
+			w.putBack(a)
+			away.with(a.ID)
+			w.rest(ctx, wait, !away.several)
+			wait = min(2*wait, retryMost)
 		}
 	}
 }
 
-// sendOne tries until it is told what came of an alert, and reports whether
-// something did before ctx was done.
-func (w *Watch) sendOne(ctx context.Context, a *Alert) bool {
-	begun := w.o.Now()
-	for wait := retryFirst; ; wait = min(2*wait, retryMost) {
-		outcome := w.try(ctx, a)
-		if outcome == outcomeFailed && ctx.Err() != nil {
-			return false
-		}
-		if outcome == outcomeFailed && w.o.Now().Sub(begun) >= expireAfter {
-			outcome = outcomeExpired
-		}
-		w.metrics.deliveries.WithLabelValues(outcome).Inc()
-		if outcome != outcomeFailed {
-			return true
-		}
-		timer := time.NewTimer(wait)
+// trouble is which alerts were not taken since one was.
+type trouble struct {
+	last    string // id
+	several bool
+}
+
+func (t *trouble) with(id string) {
+	t.several = t.several || t.last != "" && t.last != id
+	t.last = id
+}
+
+// rest waits; where another alert might go, no longer than until there is one
+// that was not tried.
+func (w *Watch) rest(ctx context.Context, d time.Duration, another bool) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for !another || w.untried() < 0 {
 		select {
+		case <-w.more:
 		case <-timer.C:
+			return
 		case <-ctx.Done():
-			timer.Stop()
-			return false
+			return
 		}
 	}
+}
+
+// untried is where the first alert is in the queue that was not tried; -1: nowhere.
+func (w *Watch) untried() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.untriedLocked()
+}
+
+func (w *Watch) untriedLocked() int {
+	return slices.IndexFunc(w.toSend, func(a Alert) bool { return a.tried.IsZero() })
+}
+
+func (w *Watch) putBack(a *Alert) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.toSend = w.queue(w.toSend, *a)
 }
 
 // try posts an alert once, and says what came of it.
@@ -151,7 +188,7 @@ func (w *Watch) try(ctx context.Context, a *Alert) (outcome string) {
 	status, err := w.post(ctx, a)
 	switch {
 	case err != nil:
-		w.o.Log.Warn("the webhook did not take an alert", "id", a.ID, "error", withoutURL(err))
+		w.o.Log.Warn("the webhook did not take an alert", "id", a.ID, "error", session.WithoutURL(err))
 		return outcomeFailed
 	case status/100 == 2:
 		return outcomeDelivered
@@ -163,17 +200,9 @@ func (w *Watch) try(ctx context.Context, a *Alert) (outcome string) {
 	return outcomeFailed
 }
 
-// RenewToken has the next posts carry another token.
-func (w *Watch) RenewToken(token session.Secret) { w.token.Store(&token) }
-
-// withoutURL is an error of an HTTP client without the URL, which may be secret.
-func withoutURL(err error) error {
-	var e *url.Error
-	if errors.As(err, &e) {
-		return e.Err
-	}
-	return err
-}
+// RenewToken has the next posts carry another token. As long as the webhook does
+// not take it, the one before is shown.
+func (w *Watch) RenewToken(token session.Secret) { w.token.Renew(token) }
 
 // post posts an alert, and returns the status of the answer.
 func (w *Watch) post(ctx context.Context, a *Alert) (status int, err error) {
@@ -189,15 +218,33 @@ func (w *Watch) post(ctx context.Context, a *Alert) (status int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("encoding an alert: %w", err)
 	}
+	err = w.token.Show(func(token session.Secret) (err error) {
+		if status, err = w.postWith(ctx, a.ID, body, token); err == nil && status/100 != 2 {
+			err = errStatus
+		}
+		return err
+	}, func(err error) bool {
+		return errors.Is(err, errStatus) && (status == http.StatusUnauthorized || status == http.StatusForbidden)
+	})
+	if errors.Is(err, errStatus) {
+		err = nil
+	}
+	return status, err
+}
+
+// errStatus is an answer that is no yes.
+var errStatus = errors.New("the webhook did not take it")
+
+func (w *Watch) postWith(ctx context.Context, id string, body []byte, token session.Secret) (status int, err error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, w.cfg.Webhook.URL, bytes.NewReader(body))
 	if err != nil {
 		return 0, err
 	}
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("User-Agent", "Anteroom")
-	r.Header.Set("Idempotency-Key", a.ID)
-	if t := w.token.Load(); t != nil && *t != "" {
-		r.Header.Set("Authorization", "Bearer "+t.Reveal())
+	r.Header.Set("Idempotency-Key", id)
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token.Reveal())
 	}
 	if w.o.Sign != nil {
 		if err := w.o.Sign.Sign(r, body); err != nil {
@@ -218,13 +265,9 @@ func newClient(cfg WebhookConfig) (*http.Client, error) {
 	t := &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}, TLSHandshakeTimeout: cfg.Timeout,
 		MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: answerMost, ForceAttemptHTTP2: true}
 	if cfg.CAFile != "" {
-		pem, err := os.ReadFile(cfg.CAFile)
-		if err != nil {
+		var err error
+		if t.TLSClientConfig.RootCAs, err = session.ReadAuthorities(cfg.CAFile); err != nil {
 			return nil, fmt.Errorf("watch.webhook.ca_file: %w", err)
-		}
-		t.TLSClientConfig.RootCAs = x509.NewCertPool()
-		if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, errors.New("watch.webhook.ca_file: holds no certificate")
 		}
 	}
 	return &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}, nil

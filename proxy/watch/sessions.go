@@ -80,7 +80,7 @@ func (w *Watch) far(ip netip.Addr, bits int) uint64 {
 // browser it was taken from forgot it, so somebody else has it.
 func (w *Watch) usedOver(e *audit.Event, now int64) {
 	switch e.Tried.Over {
-	case session.EndSignedOut, session.EndReplaced, session.EndRevoked, session.EndAtProvider:
+	case session.EndSignedOut, session.EndReplaced, session.EndRevoked, session.EndByOperator, session.EndAtProvider:
 	default: // what ended by itself, its browser still has
 		return
 	}

@@ -3,7 +3,8 @@
 // read at once. It refuses nobody anything: it makes a metric, an audit event
 // and a signed message to a webhook. What it remembers is hashed and bounded,
 // whatever attackers make up, and is this process's own: a restart forgets it,
-// and replicas do not share it. It trusts the events to be true and in order.
+// and replicas do not share it. It trusts the events to be true, and to come
+// about when they say.
 package watch
 
 import (
@@ -11,7 +12,6 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -57,30 +57,29 @@ type Options struct {
 	Client   *http.Client     // for webhooks; nil: one as the configuration says. It must not follow redirects
 }
 
-// Watch holds events against rules. See may be called by one goroutine at a
-// time, beside Run.
+// Watch holds events against rules. Safe for concurrent use.
 type Watch struct {
 	cfg     Config
 	o       Options
 	seed    maphash.Seed
 	exempt  map[string]bool
-	token   atomic.Pointer[session.Secret] // of the webhook
+	token   *session.Rotating // of the webhook
 	metrics *metrics
 	wake    chan struct{} // holds one: something was raised
 	more    chan struct{} // holds one: something is to be sent
 
 	mu       sync.Mutex
-	attempts attempts              // guarded by mu
-	sessions *table[use]           // guarded by mu
-	people   *table[person]        // guarded by mu: by canonical name
-	bulk     *table[taken]         // guarded by mu
-	held     int                   // guarded by mu: things that bulk's values hold
-	services *table[recent]        // guarded by mu
-	over     *table[recent]        // guarded by mu: sessions
-	quiet    *table[pause]         // guarded by mu: by rule and what it is about; the oldest ends first
-	rates    map[string]*perMinute // guarded by mu
-	raised   []Alert               // guarded by mu: for the audit log
-	toSend   []Alert               // guarded by mu: for the webhook
+	attempts attempts          // guarded by mu
+	sessions *table[use]       // guarded by mu
+	people   *table[person]    // guarded by mu: by canonical name
+	bulk     *table[taken]     // guarded by mu
+	held     int               // guarded by mu: things that bulk's values hold
+	services *table[recent]    // guarded by mu
+	over     *table[recent]    // guarded by mu: sessions
+	quiet    *table[pause]     // guarded by mu: by rule and what it is about; the oldest ends first
+	rates    map[string]*rates // guarded by mu
+	raised   []Alert           // guarded by mu: for the audit log
+	toSend   []Alert           // guarded by mu: for the webhook
 }
 
 // How much is remembered. All of it full is some 30 MB: one entry of a table is
@@ -113,24 +112,23 @@ func New(cfg Config, o Options) (*Watch, error) {
 		}
 		o.Client = c
 	}
-	w := &Watch{cfg: cfg, o: o, seed: maphash.MakeSeed(), exempt: map[string]bool{}, metrics: newMetrics(o.Registry),
+	w := &Watch{cfg: cfg, o: o, seed: maphash.MakeSeed(), exempt: map[string]bool{}, token: session.NewRotating(cfg.Webhook.Token), metrics: newMetrics(o.Registry),
 		wake: make(chan struct{}, 1), more: make(chan struct{}, 1),
 		attempts: newAttempts(), sessions: newTable[use](mostSessions), people: newTable[person](mostPeople),
 		bulk: newTable[taken](mostBulk), services: newTable[recent](mostServices), over: newTable[recent](mostOver),
-		quiet: newTable[pause](mostQuiet), rates: map[string]*perMinute{}}
+		quiet: newTable[pause](mostQuiet), rates: map[string]*rates{}}
 	w.bulk.dropped = func(t *taken) { w.held -= t.len() }
 	w.quiet.dropped = w.summarize
-	w.RenewToken(cfg.Webhook.Token)
 	for _, who := range cfg.BulkExempt {
 		w.exempt[who] = true
 	}
 	for _, rule := range Rules() {
-		w.rates[rule] = &perMinute{}
+		w.rates[rule] = &rates{}
 	}
 	return w, nil
 }
 
-// See is shown each event, in order. It takes no longer than looking it up.
+// See is shown each event. It takes no longer than looking it up.
 func (w *Watch) See(e audit.Event) {
 	now := e.Time.UnixNano()
 	if e.Time.IsZero() {
