@@ -21,11 +21,20 @@ const (
 	Unconnected
 	Connected
 	Unreachable // nobody can tell at the moment
+	BySignIn    // not connected, and the sign-in itself opens the same in a browser
 )
 
 // Connected and Unconnected are what the template asks.
 func (c Connection) Connected() bool   { return c.Standing == Connected }
-func (c Connection) Unconnected() bool { return c.Standing == Unconnected }
+func (c Connection) Unconnected() bool { return c.Standing == Unconnected || c.Standing == BySignIn }
+
+// Key names the text for who is not connected.
+func (c Connection) Key() string {
+	if c.Standing == BySignIn {
+		return "connection.by_sign_in"
+	}
+	return "connection.unconnected"
+}
 
 // Connecting leads a person to Nextcloud, in a tab of its own, and waits for
 // what they do there: the page looks at its own address for what has come of

@@ -46,7 +46,8 @@ type SignOutAsk struct {
 
 // SignedOut is what follows signing out.
 type SignedOut struct {
-	SignIn string
+	SignIn   string
+	Provider bool // the person comes from the provider's own sign-out
 }
 
 // SignedIn ends a sign-in that was done in a tab of its own: the other tab
@@ -65,6 +66,7 @@ type NotAllowed struct {
 	Identity *session.Identity
 	Switch   string // where to sign in as somebody else
 	Contact  string // whom to ask: a mail address, a URL or words; "" for nobody in particular
+	ByApp    bool   // the application says so (identity.provision), not our configuration
 }
 
 // Forbidden is for a person who may enter the site but not this part of it.
@@ -76,7 +78,7 @@ type Forbidden struct {
 // Unavailable says that something does not answer at the moment, and that
 // nobody was signed out over it.
 type Unavailable struct {
-	What       string        // "nextcloud", "store", "connection", "provision" or "application"
+	What       string        // "nextcloud", "store", "sign_out", "connection", "provision" or "application"
 	RetryAfter time.Duration // zero: not known
 }
 
@@ -93,6 +95,7 @@ type Error struct {
 	Text      string // "" for the status's own
 	RequestID string // to quote; "" for the reply's X-Request-Id
 	Site      string // where the start page is; "" for / here
+	Account   string // where the account page is, if that is where to go; "" if not
 }
 
 func (Account) name() string     { return "account" }
@@ -117,7 +120,7 @@ func (FrameSignIn) topic() string { return "frame_sign_in" }
 
 func (u Unavailable) topic() string {
 	switch u.What {
-	case "nextcloud", "store", "connection", "provision":
+	case "nextcloud", "store", "sign_out", "connection", "provision":
 		return "unavailable." + u.What
 	}
 	return "unavailable.application"

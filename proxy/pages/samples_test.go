@@ -34,6 +34,7 @@ func samples() map[string]Page {
 		"account-connect":   Account{Identity: ada, Access: Connection{Standing: Unconnected, Connect: "/auth/nextcloud/connect"}},
 		"account-connected": withSessions(connected(times(ada)), 2),
 		"account-untold":    Account{Identity: ada, Access: Connection{Standing: Unreachable}},
+		"account-by-oauth":  Account{Identity: ada, Access: Connection{Standing: BySignIn, Connect: "/auth/nextcloud/connect"}},
 		"connecting":        connecting(WaitingForGrant),
 		"connecting-away":   Connecting{Login: "https://cloud.hospital.example/flow", Away: true},
 		"connecting-check":  connecting(WaitingForCheck),
@@ -43,20 +44,23 @@ func samples() map[string]Page {
 		"disconnected":      Disconnected{Settings: "https://cloud.hospital.example/settings/user/security", Back: "/auth/"},
 		"sign-out-ask":      SignOutAsk{Identity: ada, Action: "/auth/logout", Back: "/"},
 		"signed-out":        SignedOut{SignIn: "/auth/login"},
+		"signed-out-all":    SignedOut{SignIn: "/auth/login", Provider: true},
 		"signed-in":         SignedIn{},
 		"continue":          Continue{To: "https://cloud.hospital.example/logout?to=1&x=2"},
 		"not-allowed":       NotAllowed{Identity: ada, Switch: "/auth/login?switch=1"},
 		"not-allowed-mail":  NotAllowed{Identity: ada, Switch: "/auth/login?switch=1", Contact: "it@hospital.example"},
 		"not-allowed-url":   NotAllowed{Identity: ada, Contact: "https://help.hospital.example/"},
+		"not-allowed-app":   NotAllowed{Identity: ada, Switch: "/auth/login?switch=1", ByApp: true},
 		"not-allowed-words": NotAllowed{Identity: ada, Contact: "the desk on the second floor"},
 		"forbidden":         Forbidden{Identity: ada, Switch: "/auth/login?switch=1"},
 		"frame":             FrameSignIn{SignIn: "/auth/login?return_to=%2F"},
 		"lost-form-kept":    keptForm(),
 		"lost-form-fields":  LostForm{Action: "/notes", Method: "POST", Fields: keptForm().Fields, SignIn: "/auth/login", Kept: true},
 		"lost-form-gone":    LostForm{Action: "/notes", Method: "POST", SignIn: "/auth/login"},
+		"error-account":     Error{Status: 403, Text: "Connect your Nextcloud account first.", Account: "/auth/"},
 		"error-titled":      Error{Status: 400, Title: "A title", Text: "A text.", RequestID: "01J-ABC"},
 	}
-	for _, what := range []string{"nextcloud", "store", "connection", "provision", "application", "other"} {
+	for _, what := range []string{"nextcloud", "store", "sign_out", "connection", "provision", "application", "other"} {
 		all["unavailable-"+what] = Unavailable{What: what, RetryAfter: 5 * time.Second}
 	}
 	for _, status := range []int{400, 403, 404, 405, 418, 421, 500, http.StatusGatewayTimeout} {

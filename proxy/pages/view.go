@@ -155,7 +155,8 @@ func (v *view) Count(noun string, n int) (string, error) { return v.catalog.coun
 // absolute http or https URL with a host, or an absolute path.
 func link(s string) string {
 	u, err := url.Parse(s)
-	if err != nil || u.Opaque != "" || strings.Contains(s, `\`) {
+	odd := func(c rune) bool { return c == '\\' || unicode.IsControl(c) } // of which url.Parse lets some pass in a fragment
+	if err != nil || u.Opaque != "" || strings.ContainsFunc(s, odd) {
 		return ""
 	}
 	switch {

@@ -64,7 +64,7 @@ func TestContinueRefreshes(t *testing.T) {
 // FuzzLink: whatever passes is a path or an http(s) URL to a browser too,
 // which drops tabs and line ends and takes a backslash for a slash.
 func FuzzLink(f *testing.F) {
-	for _, s := range []string{"/", "//x", "/\\x", "https://x", "javascript:x", "\thttps:x", "/\t/x", "http:/\\x"} {
+	for _, s := range []string{"/", "//x", "/\\x", "https://x", "javascript:x", "\thttps:x", "/\t/x", "http:/\\x", "/#\x00", "/#\u0085"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
