@@ -8,16 +8,15 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
+
+	"anteroom/session"
 )
 
 // longAnswer is from how many bytes on an answer is taken for a stream, as is
 // any of unknown length.
 const longAnswer = 1 << 20
-
-// shortAnswer is up to how many bytes an answer comes with its header, all at
-// once: that it is cut off in between hardly ever happens.
-const shortAnswer = 4 << 10
 
 // answered looks at the application's answer before it goes out: it may not
 // set our cookies, and a stream is cut off when the session ends.
@@ -32,20 +31,27 @@ func (f *Forwarder) answered(resp *http.Response) error {
 		rc := http.NewResponseController(c.ResponseWriter)
 		c.whenOver(func() { rc.SetWriteDeadline(time.Unix(1, 0)) })
 	}
-	if resp.ContentLength < 0 || resp.ContentLength > shortAnswer {
-		resp.Body = body{resp.Body}
-	}
+	c.body = body{resp.Body, c}
+	resp.Body = &c.body
 	return nil
 }
 
 // body is an answer's. If the request ends before it does, reading it is
 // context.Canceled and no more: whatever the cause, to ReverseProxy anything
 // else is a fault of the application's that is worth a line in the log.
-type body struct{ io.ReadCloser }
+type body struct {
+	io.ReadCloser
+	c *call
+}
 
-func (b body) Read(p []byte) (n int, err error) {
-	if n, err = b.ReadCloser.Read(p); errors.Is(err, context.Canceled) {
+func (b *body) Read(p []byte) (n int, err error) {
+	switch n, err = b.ReadCloser.Read(p); {
+	case err == nil, err == io.EOF:
+	case errors.Is(err, context.Canceled):
 		err = context.Canceled
+	default:
+		err = session.WithoutQuotes(err)
+		b.c.f.warn("the application broke its answer off", b.c.hop, err)
 	}
 	return n, err
 }
@@ -56,7 +62,7 @@ func (c *call) whenOver(stop func()) {
 	ran := make(chan struct{})
 	cancel := context.AfterFunc(c.r.Context(), func() {
 		defer close(ran)
-		stop()
+		_ = session.Contain(c.f.o.Log, "cutting a request off", func() error { stop(); return nil })
 	})
 	c.stops = append(c.stops, func() {
 		if !cancel() {
@@ -136,8 +142,10 @@ func (c *call) switched(resp *http.Response) {
 	app, ok := resp.Body.(appSide)
 	if ok && strings.EqualFold(resp.Header.Get("Upgrade"), "websocket") {
 		s := newSocket(c.r.Context())
+		s.far, s.log = &farSide{appSide: app, near: s}, c.f.o.Log
+		s.measure(c.f.o.MaxMessage, c.f.o.TooBig)
 		c.ResponseWriter = &taker{c.ResponseWriter, s}
-		resp.Body = &farSide{app, s}
+		resp.Body = s.far
 	}
 }
 
@@ -170,6 +178,10 @@ type appSide interface {
 type farSide struct {
 	appSide
 	near *socket
+
+	mu     sync.Mutex // held while writing
+	frames frames     // guarded by mu: what went to the application
+	said   bool       // guarded by mu: it was told that this is the end
 }
 
 func (f *farSide) Close() error {

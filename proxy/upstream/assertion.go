@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"anteroom/session"
+	"anteroom/session/semaphore"
 )
 
 // Asserter makes what an application is told about a caller: the identity
@@ -21,6 +22,7 @@ type Asserter struct {
 	issuer string
 	keys   *Ring
 	now    func() time.Time
+	bodies *semaphore.Keyed // a place for each body that is held to be signed
 
 	mu    sync.RWMutex
 	made  map[assertionKey]*assertion // guarded by mu
@@ -54,7 +56,7 @@ var errNobody = errors.New("asserting an identity: it has no subject")
 
 // NewAsserter makes an asserter; issuer is the JWT's iss. now must not be nil.
 func NewAsserter(cfg Config, issuer string, keys *Ring, now func() time.Time) *Asserter {
-	return &Asserter{cfg: cfg, issuer: issuer, keys: keys, now: now, made: map[assertionKey]*assertion{}}
+	return &Asserter{cfg: cfg, issuer: issuer, keys: keys, now: now, bodies: semaphore.New(digestPlaces, digestEach), made: map[assertionKey]*assertion{}}
 }
 
 // Token is the identity JWT (RFC 7519) of a caller for an audience, and when it

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 )
@@ -109,11 +110,12 @@ func (n *nowhere) WriteHeader(int)             {}
 
 // contenders are a Forwarder and a bare ReverseProxy of the same tuning, in
 // front of the same application, which gets the same headers of both: the
-// bare one's are ready-made, and it asks and removes nothing.
-func contenders(tb testing.TB) map[string]http.HandlerFunc {
+// bare one's are ready-made, and it asks and removes nothing. Both go by what wire
+// makes of their transport.
+func contenders(tb testing.TB, wire func(http.RoundTripper) http.RoundTripper) map[string]http.HandlerFunc {
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") }))
 	tb.Cleanup(app.Close)
-	f, err := NewForwarder(testConfig(), Destination{URL: app.URL}, newAsserter(tb, testConfig(), time.Now), Options{OwnCookie: ownCookie})
+	f, err := NewForwarder(testConfig(), Destination{URL: app.URL}, newAsserter(tb, testConfig(), time.Now), Options{OwnCookie: ownCookie, Traced: wire})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -133,9 +135,9 @@ func contenders(tb testing.TB) map[string]http.HandlerFunc {
 			p.SetURL(to)
 			maps.Copy(p.Out.Header, told)
 		},
-		Transport: &http.Transport{
+		Transport: wire(&http.Transport{
 			DialContext: (&net.Dialer{}).DialContext, MaxIdleConnsPerHost: idleConns, DisableCompression: true,
-		},
+		}),
 		BufferPool: &bufferPool{},
 	}
 	who, hop := testWho(), testHop()
@@ -161,19 +163,38 @@ func browserRequest() *http.Request {
 // of this request, the cookie line.
 const forwardAllocs = 8
 
+// TestForwardIsCheap has the application answer in the same goroutine, so that
+// nothing else allocates meanwhile, and takes the cheapest call: the pools give up
+// something now and then, with the race detector a quarter of what they are given.
+// The transport is not in it: BenchmarkForward has it.
 func TestForwardIsCheap(t *testing.T) {
-	got := map[string]float64{}
-	for name, h := range contenders(t) {
+	answer := func(http.RoundTripper) http.RoundTripper { return atOnce{} }
+	cheapest := map[string]float64{}
+	for name, h := range contenders(t, answer) {
 		r := browserRequest()
-		got[name] = testing.AllocsPerRun(200, func() { h(&nowhere{h: http.Header{}}, r) })
+		call := func() { h(&nowhere{h: http.Header{}}, r) }
+		cheapest[name] = testing.AllocsPerRun(1, call)
+		for range 200 {
+			cheapest[name] = min(cheapest[name], testing.AllocsPerRun(1, call))
+		}
 	}
-	if extra := got["forward"] - got["bare"]; extra > forwardAllocs {
-		t.Errorf("Forward allocates %v times more than a bare ReverseProxy's %v, want at most %d", extra, got["bare"], forwardAllocs)
+	if extra := cheapest["forward"] - cheapest["bare"]; extra > forwardAllocs {
+		t.Errorf("Forward allocates %v times more than a bare ReverseProxy's %v, want at most %d", extra, cheapest["bare"], forwardAllocs)
 	}
 }
 
+// atOnce answers every request with the same few bytes.
+type atOnce struct{}
+
+func (atOnce) RoundTrip(r *http.Request) (*http.Response, error) {
+	return &http.Response{
+		StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: r,
+		Header: http.Header{"Content-Type": {"text/plain"}}, Body: io.NopCloser(strings.NewReader("hello")), ContentLength: 5,
+	}, nil
+}
+
 func BenchmarkForward(b *testing.B) {
-	for name, h := range contenders(b) {
+	for name, h := range contenders(b, func(t http.RoundTripper) http.RoundTripper { return t }) {
 		b.Run(name, func(b *testing.B) {
 			r := browserRequest()
 			b.ReportAllocs()

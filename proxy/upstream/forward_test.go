@@ -203,6 +203,36 @@ func (l lines) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// TestUnreachableIsSaidOnce: when it goes, and when it is back.
+func TestUnreachableIsSaidOnce(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	l.Close()
+	logged := make(lines, 16)
+	f := newFront(t, "http://"+addr, func(_ *Config, _ *Destination, o *Options, _ *front) {
+		o.Log = slog.New(slog.NewTextHandler(logged, nil))
+	})
+	ask := func() {
+		_ = f.forward.Forward(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), "GET", "/", nil), f.who, testHop())
+	}
+	ask()
+	ask()
+	if l, err = net.Listen("tcp", addr); err != nil {
+		t.Fatal(err)
+	}
+	s := &httptest.Server{Listener: l, Config: &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})}}
+	s.Start()
+	defer s.Close()
+	ask()
+	ask()
+	if len(logged) != 2 || !strings.Contains(<-logged, `level=WARN msg="the application cannot be reached"`) || !strings.Contains(<-logged, "level=INFO") {
+		t.Errorf("%d lines left of two, a warning and that it is back", len(logged))
+	}
+}
+
 func TestBrokenAnswerIsLogged(t *testing.T) {
 	logged := make(lines, 16)
 	f := newFront(t, newApp(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -218,7 +248,7 @@ func TestBrokenAnswerIsLogged(t *testing.T) {
 	if answer, _ := io.ReadAll(c); strings.HasSuffix(string(answer), "0\r\n\r\n") {
 		t.Errorf("answer = %q, want it cut off", answer)
 	}
-	if line := receive(t, (chan string)(logged)); !strings.Contains(line, "level=WARN") || strings.Contains(line, "canary") || strings.Contains(line, "eyJ") {
+	if line := receive(t, (chan string)(logged)); !strings.Contains(line, "level=WARN") || !strings.Contains(line, "request_id="+testHop().RequestID) || strings.Contains(line, "httputil") || strings.Contains(line, "canary") || strings.Contains(line, "eyJ") {
 		t.Errorf("log line = %q, want a warning without secrets", line)
 	}
 }

@@ -51,6 +51,10 @@ func NewIntroducer(cfg Config, a *Asserter, ownCookie func(string) bool, byMetho
 	return i
 }
 
+// Replaces reports whether a header, in its canonical form, is one of those that
+// say who is calling.
+func (i *Introducer) Replaces(name string) bool { return i.names[name] }
+
 // Introduce sets every identity header of the answer to a front proxy, empty
 // where there is nothing to say, and Cookie to the client's cookies without
 // ours. who is nil where nobody need be known. An error is a fault in making

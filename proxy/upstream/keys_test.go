@@ -172,7 +172,7 @@ func TestOpenKeysRefuses(t *testing.T) {
 	}
 	for want, cfg := range map[string]JWTConfig{
 		"identity.jwt.secret: has 5 bytes":          {Algorithm: "HS256", Secret: session.Secret("short")},
-		"identity.jwt.keys_file: open":              {Algorithm: "ES256", Keys: file + ".none"},
+		"identity.jwt.keys_file: stat":              {Algorithm: "ES256", Keys: file + ".none"},
 		"identity.jwt.keys_file: its first key is ": {Algorithm: "ES256", Keys: file},
 		`"PS256" is no signature algorithm of ours`: {Algorithm: "PS256"},
 	} {

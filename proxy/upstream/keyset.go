@@ -11,9 +11,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"os"
 	"time"
+
+	"anteroom/session"
 
 	"github.com/go-jose/go-jose/v4"
 )
@@ -46,7 +48,24 @@ func RotateKeySet(old []byte) ([]byte, error) {
 	if set, err = rotated(set, keptKeys); err != nil {
 		return nil, err
 	}
-	return json.MarshalIndent(set, "", "  ")
+	return json.MarshalIndent(keyFile{set, time.Now().UTC().Truncate(time.Second)}, "", "  ")
+}
+
+// keyFile is a private JWK Set with when it was rotated last, which goes along
+// wherever it is kept.
+type keyFile struct {
+	jose.JSONWebKeySet
+	Rotated time.Time `json:"rotated,omitzero"`
+}
+
+// RotatedAt is when a private JWK Set was rotated last; zero: it was not, or does
+// not say so.
+func RotatedAt(set []byte) time.Time {
+	var f keyFile
+	if json.Unmarshal(set, &f) != nil {
+		return time.Time{}
+	}
+	return f.Rotated
 }
 
 func newSet(alg string) (set jose.JSONWebKeySet, err error) {
@@ -157,24 +176,22 @@ func (k *Ring) readFile() (jose.JSONWebKeySet, error) {
 }
 
 func (k *Ring) readChanged() (set jose.JSONWebKeySet, err error) {
-	f, err := os.Open(k.cfg.Keys)
+	info, err := os.Stat(k.cfg.Keys)
 	if err != nil {
 		return set, k.missing(err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return set, err
 	}
 	stamp := fileStamp{info.ModTime(), info.Size()}
 	if stamp == k.stamp {
 		return set, errSame
 	}
-	b, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
+	b, _, err := session.ReadFile(k.cfg.Keys, maxKeyFile)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return set, k.missing(err)
+	}
+	k.stamp = stamp // read again if it changed since
 	if err != nil {
 		return set, err
 	}
-	k.stamp = stamp
 	if set, err = parseKeySet(b); err != nil {
 		return set, err
 	}

@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 	"unicode"
@@ -124,10 +123,17 @@ func (p *Provisioner) Tell(ctx context.Context, who *session.Identity) error {
 	}
 	id := ""
 	start := p.now()
-	flight := p.flights.DoChan(who.Subject+" "+lasting, func() (any, error) {
+	flight := p.flights.DoChan(who.Subject+" "+lasting, func() (id any, err error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.cfg.Timeout)
 		defer cancel()
-		return p.tell(ctx, body)
+		panicked := session.Contain(p.log, "telling the application who signs in", func() error { // DoChan would end the program
+			id, err = p.tell(ctx, body)
+			return nil
+		})
+		if panicked != nil {
+			return "", fmt.Errorf("%w: %w", ErrProvision, panicked)
+		}
+		return id, err
 	})
 	select {
 	case r := <-flight:
@@ -191,11 +197,7 @@ func (p *Provisioner) once(ctx context.Context, body []byte, key string) (id str
 	}
 	resp, err := p.client.Do(r)
 	if err != nil {
-		var e *url.Error
-		if errors.As(err, &e) {
-			err = e.Err
-		}
-		return "", true, fmt.Errorf("%w: %w", ErrProvision, err)
+		return "", true, fmt.Errorf("%w: %w", ErrProvision, session.WithoutURL(err))
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, provisionAnswer+1))
@@ -213,7 +215,7 @@ func (p *Provisioner) once(ctx context.Context, body []byte, key string) (id str
 	return id, false, err
 }
 
-// idIn reads the application's answer: {"id": "…"}, or a number.
+// idIn reads the application's answer: {"id": "…"}, or a whole number.
 func idIn(media string, answer []byte) (string, error) {
 	if m, _, err := mime.ParseMediaType(media); err != nil || m != "application/json" || len(answer) > provisionAnswer {
 		return "", fmt.Errorf("%w: its answer is no JSON document of moderate size", ErrProvision)
@@ -223,12 +225,12 @@ func idIn(media string, answer []byte) (string, error) {
 	}
 	d := json.NewDecoder(bytes.NewReader(answer))
 	d.UseNumber()
-	if err := d.Decode(&said); err != nil {
+	if err := d.Decode(&said); err != nil || d.More() {
 		return "", fmt.Errorf("%w: its answer is no JSON object", ErrProvision)
 	}
 	id, ok := said.ID.(string)
 	if n, isNumber := said.ID.(json.Number); isNumber {
-		id, ok = n.String(), true
+		id, ok = n.String(), !strings.ContainsAny(n.String(), ".eE") // 1e2 and 100.0 would be other people than 100
 	}
 	if !ok || id == "" || len(id) > maxAppID || strings.TrimSpace(id) != id || strings.ContainsFunc(id, func(c rune) bool { return !unicode.IsPrint(c) || c == unicode.ReplacementChar }) {
 		return "", fmt.Errorf("%w: its answer has no id of 1 to %d characters", ErrProvision, maxAppID)

@@ -133,3 +133,38 @@ func TestTellingOnce(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+// trap is a connection that panics.
+type trap struct{}
+
+func (trap) RoundTrip(*http.Request) (*http.Response, error) { panic("a canary") }
+
+// TestTellingPanics: a panic on the way to the application is a failure of all
+// sign-ins that wait for it, and of nothing else.
+func TestTellingPanics(t *testing.T) {
+	cfg := Config{JWT: JWTConfig{Algorithm: "ES256"}, Provision: ProvisionConfig{URL: "http://localhost:1", Timeout: time.Second}}
+	keys, err := OpenKeys(cfg.JWT, time.Now, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	p := NewProvisioner(cfg, "https://site", keys, time.Now, slog.New(slog.NewJSONHandler(&said, nil)), nil)
+	p.Traced(func(http.RoundTripper) http.RoundTripper { return trap{} })
+	who := session.Identity{Subject: "ada"}
+	if err := p.Tell(t.Context(), &who); !errors.Is(err, ErrProvision) || !errors.Is(err, session.ErrPanic) || who.AppID != "" || strings.Contains(said.String(), "canary") {
+		t.Errorf("Tell = %v, id %q, log %s, want ErrProvision and no value", err, who.AppID, &said)
+	}
+}
+
+// TestIDs: what an application may call somebody, and what is no id.
+func TestIDs(t *testing.T) {
+	for answer, want := range map[string]string{
+		`{"id":"va-17"}`: "va-17", `{"id":17}`: "17", `{"id":-3}`: "-3", `{"id":9007199254740993}`: "9007199254740993", `{"id":"ä ö"}`: "ä ö",
+		`{"id":17.0}`: "", `{"id":1e2}`: "", `{"id":true}`: "", `{"id":null}`: "", `{"id":[1]}`: "", `[]`: "", `{"id":"a"}{"id":"b"}`: "", `{"id":"a"} x`: "",
+		`{"id":"a\u0000b"}`: "", `{"id":"a\u202eb"}`: "", `{"id":"a\u009bb"}`: "", `{"id":" a"}`: "", "{\"id\":\"a\xff\"}": "",
+	} {
+		if id, err := idIn("application/json", []byte(answer)); id != want || (err == nil) != (want != "") {
+			t.Errorf("idIn(%s) = %q, %v, want %q", answer, id, err, want)
+		}
+	}
+}

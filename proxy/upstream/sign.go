@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"anteroom/proxy/httpsig"
+	"anteroom/proxy/throttle"
+	"anteroom/session/semaphore"
 )
 
 // How requests of a route are signed (RFC 9421).
@@ -26,13 +29,24 @@ const (
 	signLife  = time.Minute // how long a signature is good
 	// digestMost is the longest body that is held to be digested, in bytes.
 	digestMost = 1 << 20
-	// digestPlaces is how many bodies are held at once for one destination.
+	// digestPlaces is how many bodies are held at once, for all destinations
+	// together; digestEach of them one caller may have.
 	digestPlaces = 64
+	digestEach   = digestPlaces / 4
+	digestWait   = 10 * time.Second // for a place
+	digestTime   = 20 * time.Second // for a client to send a body that has one
 )
 
-// ErrUnsigned: a request whose body cannot be signed is not sent on where it has
-// to be (413).
-var ErrUnsigned = errors.New("the body is longer than what is signed")
+var (
+	// ErrUnsigned: a request whose body cannot be signed is not sent on where it
+	// has to be (413).
+	ErrUnsigned = errors.New("the body is longer than what is signed")
+	// ErrBusy: too many bodies are held to be signed, of everybody's or of this
+	// caller's (503).
+	ErrBusy = errors.New("too many bodies are being signed")
+	// ErrSlowBody: a body that was to be signed did not come in time (408).
+	ErrSlowBody = errors.New("the body that was to be signed came too slowly")
+)
 
 // signature is what signs requests to one destination.
 type signature struct {
@@ -40,15 +54,16 @@ type signature struct {
 	strict bool
 	names  []string // of fields that tell who is calling, in lower case
 	now    func() time.Time
-	places chan struct{}
+	places *semaphore.Keyed // a place for each body that is held, whoever holds it, by caller
 }
 
-// newSignature makes one; nil for a destination whose requests are not signed.
+// newSignature makes one; nil for a destination whose requests are not signed,
+// and where there is no asserter: nothing is sent then.
 func newSignature(cfg Config, how string, a *Asserter) *signature {
-	if how == "" || how == SignNothing {
+	if how == "" || how == SignNothing || a == nil {
 		return nil
 	}
-	s := &signature{keys: a.keys, strict: how == SignBody, now: a.now, places: make(chan struct{}, digestPlaces)}
+	s := &signature{keys: a.keys, strict: how == SignBody, now: a.now, places: a.bodies}
 	h := cfg.Headers
 	for _, name := range []string{cfg.JWT.Header, h.User, h.PreferredUsername, h.Email, h.Name, h.Groups, groupsTruncated, "X-Request-Id"} {
 		if named(name) && !slices.Contains(s.names, strings.ToLower(name)) {
@@ -78,32 +93,65 @@ func (s *signature) send(next http.RoundTripper, r *http.Request) (*http.Respons
 	return next.RoundTrip(r)
 }
 
-// hold reads a body that is short enough; nil where there is none, or it is too
-// long.
+// hold reads a body that is short enough; it is empty where there is none, so
+// that nobody can add one, and nil where it is too long.
 func (s *signature) hold(r *http.Request) (body []byte, release func(), err error) {
 	release = func() {}
 	switch {
 	case r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0:
-		return nil, release, nil
+		return []byte{}, release, nil
 	case (r.ContentLength < 0 || r.ContentLength > digestMost) && s.strict:
 		return nil, release, ErrUnsigned
 	case r.ContentLength < 0 || r.ContentLength > digestMost:
 		return nil, release, nil
 	}
-	select {
-	case s.places <- struct{}{}:
-		release = func() { <-s.places }
-	case <-r.Context().Done():
-		return nil, release, r.Context().Err()
+	by := callerOf(r)
+	switch err := s.places.Acquire(r.Context(), by, digestWait); {
+	case errors.Is(err, semaphore.ErrBusy):
+		return nil, release, ErrBusy
+	case err != nil:
+		return nil, release, err
 	}
 	body = make([]byte, r.ContentLength)
-	if _, err := io.ReadFull(r.Body, body); err != nil {
-		release()
-		return nil, func() {}, fmt.Errorf("reading the body to sign it: %w", err)
+	if err := readInTime(r, body); err != nil {
+		s.places.Release(by)
+		return nil, release, fmt.Errorf("reading the body to sign it: %w", err)
 	}
+	release = func() { s.places.Release(by) }
 	r.Body.Close()
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	return body, release, nil
+}
+
+// callerOf is whose body it is: the caller's, or where nobody need be known that
+// of whoever has this address. No subject looks like an address here.
+func callerOf(r *http.Request) string {
+	switch c := callOf(r); {
+	case c == nil:
+		return ""
+	case c.as != nil:
+		return c.as.who.Subject
+	default:
+		return "address:" + throttle.Network(c.hop.ClientIP)
+	}
+}
+
+// readInTime fills body from a request's, which others wait for the place of.
+func readInTime(r *http.Request, body []byte) error {
+	if c := callOf(r); c != nil {
+		rc := http.NewResponseController(c.ResponseWriter)
+		_ = rc.SetReadDeadline(time.Now().Add(digestTime))
+		defer func() {
+			if r.Context().Err() == nil { // else it is over, and stays so
+				_ = rc.SetReadDeadline(time.Time{})
+			}
+		}()
+	}
+	_, err := io.ReadFull(r.Body, body)
+	if errors.Is(err, os.ErrDeadlineExceeded) && r.Context().Err() == nil {
+		return ErrSlowBody
+	}
+	return err
 }
 
 // signMessage signs a request with the key in force: what is asked of whom, the

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"anteroom/session"
@@ -52,6 +53,8 @@ type Options struct {
 	MethodOverrideStripped bool                                      // X-HTTP-Method-Override is for us to keep away
 	DialTimeout            time.Duration                             // for connecting, and again for TLS; zero for none
 	HeaderTimeout          time.Duration                             // from request sent to answer begun; zero for none
+	MaxMessage             int64                                     // bytes of a WebSocket message, either way; 0 for no limit
+	TooBig                 func()                                    // told of each that was longer; nil: nobody is
 	Log                    *slog.Logger                              // told of answers that break off; nil for nobody
 	Traced                 func(http.RoundTripper) http.RoundTripper // has requests told of; nil: nobody is told
 }
@@ -77,6 +80,7 @@ type Forwarder struct {
 	to       *url.URL
 	wire     *wire
 	proxy    *httputil.ReverseProxy
+	away     atomic.Bool // nobody listened there the last time
 }
 
 // NewForwarder makes a forwarder; it opens no connection. An error means that
@@ -100,11 +104,11 @@ func NewForwarder(cfg Config, d Destination, a *Asserter, o Options) (*Forwarder
 		Transport:      wire,
 		BufferPool:     &bufferPool{},
 		ModifyResponse: f.answered,
-		ErrorHandler:   func(_ http.ResponseWriter, r *http.Request, err error) { callOf(r).err = err },
+		ErrorHandler:   func(_ http.ResponseWriter, r *http.Request, err error) { callOf(r).err = session.WithoutQuotes(err) },
 		ErrorLog:       log.New(io.Discard, "", 0),
 	}
 	if o.Log != nil {
-		f.proxy.ErrorLog = slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn)
+		f.proxy.ErrorLog = slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug)
 	}
 	return f, nil
 }
@@ -140,7 +144,31 @@ func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, who *session
 	}
 	defer c.done()
 	f.proxy.ServeHTTP(c, r.WithContext(context.WithValue(r.Context(), callKey{}, c)))
-	return c.fault()
+	err = c.fault()
+	f.heard(err, hop)
+	return err
+}
+
+// heard says when the application cannot be connected to any more, and when it
+// can again: once, for requests say it each.
+func (f *Forwarder) heard(err error, hop *Hop) {
+	var op *net.OpError
+	switch {
+	case err == nil:
+		if f.away.Load() && f.away.Swap(false) && f.o.Log != nil {
+			f.o.Log.Info("the application can be reached again", "upstream", f.dest.URL)
+		}
+	case errors.Is(err, ErrUnreachable) && errors.As(err, &op) && op.Op == "dial" && !errors.Is(err, context.Canceled):
+		if !f.away.Swap(true) {
+			f.warn("the application cannot be reached", hop, err)
+		}
+	}
+}
+
+func (f *Forwarder) warn(what string, hop *Hop, err error) {
+	if f.o.Log != nil {
+		f.o.Log.Warn(what, "upstream", f.dest.URL, "error", err, "request_id", hop.RequestID)
+	}
 }
 
 // call is one request on its way: what rewrite needs to know, what became of
@@ -153,6 +181,7 @@ type call struct {
 	target target
 	as     *assertion // nil: nobody
 	err    error
+	body   body // the answer's
 
 	before  http.Header // the answer's header as it was handed to us
 	cleared bool        // of that, for an informational answer
@@ -175,7 +204,7 @@ func (c *call) fault() error {
 	if c.begun { // the connection was taken over: there is nobody to tell
 		panic(http.ErrAbortHandler)
 	}
-	if errors.Is(c.err, ErrUnsigned) {
+	if errors.Is(c.err, ErrUnsigned) || errors.Is(c.err, ErrBusy) || errors.Is(c.err, ErrSlowBody) {
 		return c.err
 	}
 	var slow net.Error

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -56,6 +57,13 @@ func newCloseFrame(code uint16, reason string) []byte {
 type socket struct {
 	net.Conn // nil until it is taken over
 	ctx      context.Context
+	far      *farSide
+	log      *slog.Logger  // of panics; nil: nobody is told
+	tooBig   func()        // told of a message that is too long; nil: nobody is
+	refused  atomic.Bool   // there was one
+	in       sizes         // Read's own, as the next two
+	heldIn   []byte        // the beginning of a header
+	stopped  bool          // what comes next is too much
 	open     atomic.Bool   // the 101 is out
 	once     sync.Once     // for closing
 	settled  chan struct{} // closed once nothing of the application's goes out any more
@@ -65,6 +73,9 @@ type socket struct {
 	last   []byte     // guarded by mu: what to say at the next boundary; nil while nothing ends
 	over   bool       // guarded by mu: settled is closed
 	said   bool       // guarded by mu: the client was sent a Close frame, ours or the application's
+
+	out     sizes  // guarded by mu
+	heldOut []byte // guarded by mu: the beginning of a header
 }
 
 func newSocket(ctx context.Context) *socket {
@@ -86,9 +97,13 @@ func (s *socket) begin() {
 }
 
 // Read reads what the client sends; nothing any more once the context ended.
-func (s *socket) Read(p []byte) (int, error) {
+func (s *socket) Read(p []byte) (n int, err error) {
+	defer s.contain(&n, &err)
 	s.begin()
-	n, err := s.Conn.Read(p)
+	if s.in.most > 0 {
+		return s.readMeasured(p)
+	}
+	n, err = s.Conn.Read(p)
 	if s.ctx.Err() != nil {
 		return 0, net.ErrClosed
 	}
@@ -98,9 +113,32 @@ func (s *socket) Read(p []byte) (int, error) {
 // Write writes what the application sends: all of it, or when it is to end,
 // the rest of the frame under way.
 func (s *socket) Write(p []byte) (n int, err error) {
+	defer s.contain(&n, &err)
 	s.begin()
+	fits, err := s.write(p)
+	if !fits {
+		return 0, s.refuse()
+	}
+	if err != nil {
+		return 0, err // how much went out is nobody's to know: nothing more does
+	}
+	return len(p), nil
+}
+
+// write is Write; it reports false where the message is too long, and nothing
+// of what makes it so went out.
+func (s *socket) write(p []byte) (fits bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	p, fits = s.measured(p)
+	if len(p) > 0 {
+		_, err = s.pass(p)
+	}
+	return fits, err
+}
+
+// pass lets bytes out. mu is held.
+func (s *socket) pass(p []byte) (n int, err error) {
 	switch {
 	case s.over:
 		return 0, net.ErrClosed
@@ -180,6 +218,9 @@ func bare(c net.Conn) net.Conn {
 // nothing out afterwards. It reports whether the client got one.
 func (s *socket) sayWhy() bool {
 	frame := closeFrame(context.Cause(s.ctx))
+	if s.refused.Load() {
+		frame = newCloseFrame(CloseTooBig, "message too big")
+	}
 	if frame == nil {
 		s.Conn.Close() // this ends a write under way
 		return s.hush()

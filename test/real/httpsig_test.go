@@ -105,9 +105,13 @@ func TestSignedRequests(t *testing.T) {
 		t.Errorf("a body of 1 MiB = %d, want it signed", status)
 	}
 	send("GET", "/", nil, forged...)
-	for _, h := range (<-got).Headers {
-		if h[0] == "Content-Digest" {
-			t.Errorf("the client's Content-Digest %q went through", h[1])
+	empty := <-got
+	if in := covered(empty); !strings.Contains(in, "content-digest") {
+		t.Errorf("a request without a body is signed as %q, want the digest of nothing in it", in)
+	}
+	for _, h := range empty.Headers {
+		if h[0] == "Content-Digest" && h[1] != "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:" {
+			t.Errorf("Content-Digest of a request without a body = %q, want that of nothing", h[1])
 		}
 	}
 	if doc, err := os.ReadFile(root + "/docs/signed-requests.md"); err != nil || !strings.Contains(string(doc), "test/httpsig/verify.py") {
