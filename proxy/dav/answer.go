@@ -2,6 +2,8 @@ package dav
 
 import (
 	"compress/gzip"
+	"context"
+	"errors"
 	"io"
 	"mime"
 	"net/http"
@@ -11,6 +13,7 @@ import (
 	"time"
 
 	"anteroom/integrations"
+	"anteroom/session"
 )
 
 // answered makes the client's answer of the server's; an error is a *Refusal
@@ -60,9 +63,13 @@ type untrailed struct {
 // Read implements io.Reader.
 func (u *untrailed) Read(p []byte) (int, error) {
 	n, err := u.ReadCloser.Read(p)
-	if err != nil {
-		u.resp.Trailer = nil
+	switch {
+	case err == nil:
+		return n, nil
+	case !errors.Is(err, io.EOF) && !errors.Is(err, context.Canceled):
+		err = session.WithoutQuotes(err)
 	}
+	u.resp.Trailer = nil
 	return n, err
 }
 

@@ -18,7 +18,7 @@ const (
 	smallXML = 64 << 10 // up to which a body need not wait for others
 	maxDepth = 64
 
-	maxDocuments = 16 // larger ones at a time: each is in memory, and read into more
+	maxDocuments = 16 // larger ones at a time, a quarter of them one caller's: each is in memory, and read into more
 )
 
 var (

@@ -24,6 +24,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"anteroom/integrations"
+	"anteroom/session/semaphore"
 )
 
 // Options is what a Service needs besides the settings of the integrations.
@@ -53,8 +54,8 @@ type Service struct {
 	mounts    table
 	wire      *http.Transport
 	proxy     *httputil.ReverseProxy
-	uploads   chan struct{} // holds one for each upload that is being cut up
-	documents chan struct{} // holds one for each large body of XML
+	uploads   *semaphore.Keyed // a place for each upload that is being cut up, by caller
+	documents *semaphore.Keyed // and for each large body of XML
 	metrics   *metrics
 }
 
@@ -74,7 +75,7 @@ func New(cfg integrations.Config, o Options) (*Service, error) {
 	if o.Access == nil {
 		o.Access = &integrations.Access{Public: o.Public, Log: o.Log}
 	}
-	s := &Service{o: o, uploads: make(chan struct{}, maxUploads), documents: make(chan struct{}, maxDocuments), metrics: newMetrics(o.Registry)}
+	s := &Service{o: o, uploads: semaphore.New(maxUploads, maxUploads/4), documents: semaphore.New(maxDocuments, maxDocuments/4), metrics: newMetrics(o.Registry)}
 	var mounts []*Mount
 	for _, d := range []struct {
 		name string
@@ -90,7 +91,9 @@ func New(cfg integrations.Config, o Options) (*Service, error) {
 		mounts = append(mounts, m)
 	}
 	s.mounts = newTable(mounts)
-	s.wire = newTransport(o.Client)
+	if s.wire = newTransport(o.Client); s.wire == nil {
+		return nil, errors.New("dav: the client for Nextcloud is wrapped: its authorities and pins would not hold")
+	}
 	var wire http.RoundTripper = s.wire
 	if o.Traced != nil {
 		wire = o.Traced(wire)
@@ -110,11 +113,16 @@ func New(cfg integrations.Config, o Options) (*Service, error) {
 }
 
 // newTransport is the client's for large bodies: it waits for 100 Continue,
-// decodes nothing, and lets an answer take its time.
+// decodes nothing, and lets an answer take its time. nil for a client whose
+// authorities and pins it could not have.
 func newTransport(c *http.Client) *http.Transport {
-	t, ok := c.Transport.(*http.Transport)
+	next := c.Transport
+	if next == nil {
+		next = http.DefaultTransport
+	}
+	t, ok := next.(*http.Transport)
 	if !ok {
-		t = http.DefaultTransport.(*http.Transport)
+		return nil
 	}
 	t = t.Clone()
 	t.Proxy = nil
@@ -145,9 +153,9 @@ type call struct {
 	sized bool   // body replaces the request's
 	err   error
 
-	length int64         // of a body that does not say itself; 0: not known
-	broken atomic.Bool   // the client broke its body off
-	place  chan struct{} // that it has a place in: Service.uploads, or documents; nil for none
+	length int64            // of a body that does not say itself; 0: not known
+	broken atomic.Bool      // the client broke its body off
+	place  *semaphore.Keyed // that it has a place in: Service.uploads, or documents; nil for none
 }
 
 type callKey struct{}
@@ -162,7 +170,7 @@ func (s *Service) Serve(w http.ResponseWriter, r *http.Request, c *Call) error {
 	x := &call{s: s, c: c, r: r.WithContext(r.Context())} // a copy: its header is changed
 	defer func() {                                        // also if the answer is cut off
 		if x.place != nil {
-			<-x.place
+			x.place.Release(x.c.Who.Subject)
 		}
 	}()
 	if no := s.prepare(w, x); no != nil {

@@ -35,10 +35,22 @@ var notForClient = []string{
 	"X-Accel-Redirect", "X-Accel-Buffering", "X-Accel-Expires", "X-Accel-Charset", "X-Accel-Limit-Rate", "X-Sendfile", "X-Lighttpd-Send-File",
 }
 
+// plainMark is a letter of a header's name as servers fold them: CGI and PHP take
+// every mark for the same.
+func plainMark(c rune) rune {
+	switch {
+	case 'A' <= c && c <= 'Z':
+		return c + 'a' - 'A'
+	case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
+		return c
+	}
+	return '-'
+}
+
 // stripRequest leaves what the server may see.
 func stripRequest(h http.Header) {
 	for name := range h {
-		plain := strings.ReplaceAll(strings.ToLower(name), "_", "-")
+		plain := strings.Map(plainMark, name)
 		drop := notForServer[plain]
 		for _, p := range notForServerPrefix {
 			drop = drop || strings.HasPrefix(plain, p)

@@ -1,6 +1,7 @@
 package dav
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -52,7 +53,7 @@ func (u *upstream) heard() []asked {
 	return a
 }
 
-// front is the passthrough on a socket; whoever comes is testdoc.
+// front is the passthrough on a socket; whoever comes is testdoc, or whom they say.
 type front struct {
 	*httptest.Server
 	service *Service
@@ -66,7 +67,8 @@ func newFront(t *testing.T, cfg integrations.Config, change func(*Options)) *fro
 	var s *Service
 	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path, _, _ := strings.Cut(r.RequestURI, "?")
-		c := &Call{Caller: integrations.Caller{Who: &session.Identity{Subject: "testdoc", Method: session.ByClient, Username: "indexer"}, ForwardedFor: "192.0.2.7", RequestID: "request-1"}, Path: path}
+		subject := cmp.Or(r.Header.Get("X-Caller"), "testdoc")
+		c := &Call{Caller: integrations.Caller{Who: &session.Identity{Subject: subject, Method: session.ByClient, Username: "indexer"}, ForwardedFor: "192.0.2.7", RequestID: "request-1"}, Path: path}
 		err := s.Serve(w, r, c)
 		f.mu.Lock()
 		f.call, f.err = *c, err

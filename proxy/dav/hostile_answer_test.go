@@ -2,8 +2,11 @@ package dav
 
 import (
 	"bufio"
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -48,6 +51,38 @@ func TestTrailersStayHere(t *testing.T) {
 		if got := exchangeRaw(t, f.URL, getRaw); strings.Contains(got, "canary") {
 			t.Errorf("with %q announced, the client gets\n%s", announced, got)
 		}
+	}
+}
+
+// TestAnswersAreNotQuoted: what nobody can read of an answer, and the words beside
+// its status, are in no log.
+func TestAnswersAreNotQuoted(t *testing.T) {
+	for name, answer := range map[string]string{
+		"no answer":  "canary\r\n\r\n",
+		"no trailer": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n\r\n2\r\nhi\r\n0\r\ncanary\r\n\r\n",
+		"its words":  "HTTP/1.1 599 canary\r\nContent-Length: 0\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log bytes.Buffer
+			f := newFront(t, services(rawServer(t, func(*http.Request) string { return answer })), func(o *Options) {
+				o.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+			})
+			seen := func(after string) {
+				f.mu.Lock()
+				defer f.mu.Unlock()
+				var no *Refusal
+				if errors.As(f.err, &no) {
+					fmt.Fprintln(&log, no.Err)
+				}
+				if said := log.String(); strings.Contains(said, "canary") {
+					t.Errorf("after %s the log has\n%s", after, said)
+				}
+			}
+			exchangeRaw(t, f.URL, getRaw)
+			seen("a GET")
+			_, _, _ = putUnsized(t, f, "/dav/files/svc/x", bytes.NewReader(make([]byte, partSize+1)))
+			seen("an upload in parts")
+		})
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"anteroom/session"
+	"anteroom/test/loopback"
 )
 
 // granting has an app password of everybody's.
@@ -22,28 +23,12 @@ func (granting) Forget(context.Context, string, session.Credential) {}
 
 // rawServer answers every request with bytes as they are, and closes.
 func rawServer(t *testing.T, answer func(r *http.Request) string) (origin string) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				r, err := http.ReadRequest(bufio.NewReader(c))
-				if err == nil {
-					fmt.Fprint(c, answer(r))
-				}
-			}()
+	return "http://" + loopback.Serve(t, nil, func(c net.Conn) {
+		if r, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+			fmt.Fprint(c, answer(r))
 		}
-	}()
-	return "http://" + l.Addr().String()
+	})
 }
 
 // slots has one entry for each upload under way.
-func slots(f *front) (taken []struct{}) { return make([]struct{}, len(f.service.uploads)) }
+func slots(f *front) (taken []struct{}) { return make([]struct{}, f.service.uploads.Held()) }

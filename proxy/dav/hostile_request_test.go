@@ -12,6 +12,7 @@ import (
 
 	"anteroom/integrations"
 	"anteroom/session"
+	"anteroom/test/loopback"
 )
 
 // encodedOver is a name that is percent-encoded n times over.
@@ -130,24 +131,12 @@ func TestTokenOpensNoConnection(t *testing.T) {
 // path of an HTTP/1.1 request line.
 func TestRequestLine(t *testing.T) {
 	lines := make(chan string, 4)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			line, _ := bufio.NewReader(c).ReadString('\n')
-			lines <- line
-			fmt.Fprint(c, "HTTP/1.1 201 Created\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-			c.Close()
-		}
-	}()
-	f := newFront(t, services("http://"+l.Addr().String()), nil)
+	addr := loopback.Serve(t, nil, func(c net.Conn) {
+		line, _ := bufio.NewReader(c).ReadString('\n')
+		lines <- line
+		fmt.Fprint(c, "HTTP/1.1 201 Created\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+	})
+	f := newFront(t, services("http://"+addr), nil)
 	for _, uri := range []string{"/dav/files/svc/x HTTP/1.0", "/dav/files/svc/x?y HTTP/1.0"} {
 		path, query, _ := strings.Cut(uri, "?")
 		r := httptest.NewRequest("GET", "/dav/", nil)

@@ -3,6 +3,8 @@ package dav
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -10,10 +12,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"anteroom/integrations"
 	"anteroom/session"
+	"anteroom/session/semaphore"
 )
 
 // noticed is a chunkStore that says which methods came, and may hold them up.
@@ -67,13 +71,51 @@ func TestSlowUploadsAreNotAll(t *testing.T) {
 		all.Go(func() { stalled(t, ctx, f, smallUpload+64<<10) })
 	}
 	deadline := time.Now().Add(5 * time.Second)
-	for len(slots(f)) < maxUploads && time.Now().Before(deadline) {
+	for len(slots(f)) < maxUploads/4 && time.Now().Before(deadline) {
 		time.Sleep(10 * time.Millisecond)
 	}
-	status, said, err := putUnsized(t, f, "/dav/files/svc/good", bytes.NewReader(make([]byte, smallUpload+1)))
-	if status != http.StatusCreated {
-		t.Errorf("an upload beside %d that stand still = %d %s %v, want 201", maxUploads, status, said, err)
+	begun := time.Now()
+	status, said, err := putUnsized(t, f, "/dav/files/svc/good", bytes.NewReader(make([]byte, smallUpload+1)), "X-Caller: other")
+	if took := time.Since(begun); status != http.StatusCreated || took > stallTime/2 {
+		t.Errorf("an upload beside %d of one caller that stand still = %d %s %v after %s, want 201 at once", maxUploads, status, said, err, took)
 	}
+	if n := len(slots(f)); n > maxUploads/4 {
+		t.Errorf("one caller has %d places, want %d at most", n, maxUploads/4)
+	}
+	cancel()
+	all.Wait()
+	for deadline := time.Now().Add(stallTime); len(slots(f)) > 0 && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if n := len(slots(f)); n > 0 {
+		t.Errorf("%d places are taken by uploads that were given up", n)
+	}
+}
+
+// TestWaitingForAPlace: who has their share waits, and is told to come again.
+func TestWaitingForAPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &front{service: &Service{uploads: semaphore.New(8, 2)}}
+		take := func(ctx context.Context, who string) error {
+			r := httptest.NewRequest(http.MethodPut, "/", nil).WithContext(ctx)
+			return f.service.takePlace(&call{c: &Call{Caller: integrations.Caller{Who: &session.Identity{Subject: who}}}, r: r}, f.service.uploads)
+		}
+		begun := time.Now()
+		for _, who := range []string{"ada", "ada", "bob"} {
+			if err := take(t.Context(), who); err != nil || time.Since(begun) != 0 {
+				t.Fatalf("a place for %s: %v after %s", who, err, time.Since(begun))
+			}
+		}
+		var no *Refusal
+		if err := take(t.Context(), "ada"); !errors.As(err, &no) || no.Status != http.StatusServiceUnavailable || no.RetryAfter <= 0 || time.Since(begun) != tidyTime {
+			t.Errorf("a third place = %v after %s, want 503 with a time to wait after %s", err, time.Since(begun), tidyTime)
+		}
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := take(gone, "ada"); !errors.Is(err, context.Canceled) {
+			t.Errorf("a third place for who left = %v, want context.Canceled", err)
+		}
+	})
 }
 
 // TestWholeUploadsAreBounded: what is held in memory while the server takes its
@@ -87,9 +129,9 @@ func TestWholeUploadsAreBounded(t *testing.T) {
 		<-open
 	}})
 	var all sync.WaitGroup
-	for range many {
+	for i := range many {
 		all.Go(func() {
-			putUnsized(t, f, "/dav/files/svc/x", bytes.NewReader(make([]byte, smallUpload+64<<10)))
+			putUnsized(t, f, "/dav/files/svc/x", bytes.NewReader(make([]byte, smallUpload+64<<10)), fmt.Sprint("X-Caller: ", i/8))
 		})
 	}
 	deadline := time.Now().Add(5 * time.Second)

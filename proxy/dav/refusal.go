@@ -23,8 +23,10 @@ const (
 	reasonEncoding  = "bad_encoding"
 	reasonLength    = "length_required"
 	reasonBusy      = "too_many_uploads"
-	reasonClient    = "body_broken_off"
 )
+
+// ReasonClient: the body did not come to its end.
+const ReasonClient = "body_broken_off"
 
 // refused names the errors that reading a request gives.
 func refused(err error) *Refusal {
@@ -50,5 +52,5 @@ func refused(err error) *Refusal {
 			return &Refusal{Status: r.status, Reason: r.reason, Text: r.text, Err: err}
 		}
 	}
-	return &Refusal{Status: http.StatusBadRequest, Reason: reasonClient, Text: "The body broke off.", Err: err}
+	return &Refusal{Status: http.StatusBadRequest, Reason: ReasonClient, Text: "The body broke off.", Err: err}
 }

@@ -42,7 +42,7 @@ func TestWhatTheServerIsAsked(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			fill := strings.NewReplacer("{front}", f.URL, "{up}", u.URL).Replace
-			headers := []string{"Cookie: nc_session_id=1; oc_sessionPassphrase=2", "XAuthorization: Basic eA==", "Authorization: Basic eA==", "X-Forwarded-For: 203.0.113.9", "X_Forwarded_For: 203.0.113.9",
+			headers := []string{"Cookie: nc_session_id=1; oc_sessionPassphrase=2", "XAuthorization: Basic eA==", "Authorization: Basic eA==", "X-Forwarded-For: 203.0.113.9", "X_Forwarded_For: 203.0.113.9", "X.Real.Ip: 203.0.113.9",
 				"X-Nextcloud-Federation: 1", "AUTHORIZATION-APP-API: eA==", "X-HTTP-Method-Override: DELETE", "OC-Checksum: SHA1:x"}
 			for _, h := range tt.headers {
 				headers = append(headers, fill(h))
@@ -61,7 +61,7 @@ func TestWhatTheServerIsAsked(t *testing.T) {
 					t.Errorf("%s = %s, want %s", name, v, fill(want))
 				}
 			}
-			for _, name := range []string{"Cookie", "Xauthorization", "X_forwarded_for", "X-Nextcloud-Federation", "Authorization-App-Api", "X-Http-Method-Override"} {
+			for _, name := range []string{"Cookie", "Xauthorization", "X_forwarded_for", "X.real.ip", "X-Nextcloud-Federation", "Authorization-App-Api", "X-Http-Method-Override"} {
 				if got.h.Get(name) != "" {
 					t.Errorf("the server was told %s: %s", name, got.h.Get(name))
 				}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"anteroom/integrations"
+	"anteroom/session"
+	"anteroom/session/semaphore"
 )
 
 // Nextcloud behind php-fpm stores a body of unknown length as an empty file,
@@ -21,7 +23,7 @@ import (
 const (
 	partSize    = 5 << 20 // of each part but the last: the least that Nextcloud takes
 	maxParts    = 10000   // of one upload, at Nextcloud
-	maxUploads  = 64      // at a time: each holds a part in memory
+	maxUploads  = 64      // at a time, a quarter of them one caller's: each holds a part in memory
 	smallUpload = 1 << 20 // up to which nobody waits for a turn
 	tidyTime    = 10 * time.Second
 	stallTime   = 8 * time.Second // for a client to send anything, while it holds a place that others wait for
@@ -42,6 +44,9 @@ func announced(h http.Header) int64 {
 // its length known; if it is not, it is uploaded in parts and answered: done.
 // A place it took is given back by the caller: what was read is in memory until then.
 func (s *Service) measure(w http.ResponseWriter, x *call) (done bool, err error) {
+	if x.r.Method == http.MethodPut && x.r.Header.Get("Content-Range") != "" { // it would become the whole (RFC 9110 §14.5)
+		return false, &Refusal{Status: http.StatusBadRequest, Reason: integrations.ReasonInvalid, Text: "A file is put there as a whole, not in ranges (Content-Range)."}
+	}
 	var b bytes.Buffer
 	whole, err := readUpTo(&b, x.r.Body, smallUpload)
 	if err != nil {
@@ -69,16 +74,14 @@ func (s *Service) measure(w http.ResponseWriter, x *call) (done bool, err error)
 
 // takePlace waits for one of some places, for a while. The call has it until it
 // is over.
-func (s *Service) takePlace(x *call, in chan struct{}) error {
-	late := time.NewTimer(tidyTime)
-	defer late.Stop()
-	select {
-	case in <- struct{}{}:
+func (s *Service) takePlace(x *call, in *semaphore.Keyed) error {
+	switch err := in.Acquire(x.r.Context(), x.c.Who.Subject, tidyTime); {
+	case err == nil:
 		x.place = in
 		return nil
-	case <-x.r.Context().Done():
-		return x.r.Context().Err()
-	case <-late.C:
+	case !errors.Is(err, semaphore.ErrBusy):
+		return err
+	default:
 		return &Refusal{Status: http.StatusServiceUnavailable, Reason: reasonBusy, Text: "Too many large requests at once.", RetryAfter: shortWait}
 	}
 }
@@ -159,6 +162,9 @@ func (s *Service) inParts(w http.ResponseWriter, x *call, first *bytes.Buffer) (
 		return err
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusNotFound && x.r.Header.Get("If-Match") != "" { // so Nextcloud says of an If about what is not there
+		return integrations.Answered(&http.Response{StatusCode: http.StatusPreconditionFailed}, "file")
+	}
 	made = resp.StatusCode/100 == 2
 	return s.relay(w, x, resp)
 }
@@ -256,7 +262,7 @@ func (p *parts) tidy() {
 	if err == nil {
 		resp.Body.Close()
 	} else {
-		p.s.o.Log.Warn("the parts of a broken upload could not be removed from nextcloud", "error", err, "request_id", p.x.c.RequestID)
+		p.s.o.Log.Warn("the parts of a broken upload could not be removed from nextcloud", "error", session.WithoutQuotes(err), "request_id", p.x.c.RequestID)
 	}
 }
 
@@ -271,10 +277,13 @@ func (p *parts) ok(resp *http.Response, what string) error {
 		return no
 	}
 	status := resp.StatusCode
+	if status == http.StatusInsufficientStorage {
+		return integrations.Answered(resp, "file")
+	}
 	if status < 400 {
 		status = http.StatusBadGateway
 	}
-	return &Refusal{Status: status, Reason: integrations.ReasonAway, Text: "Nextcloud does not take the upload.", Err: fmt.Errorf("%s: %s", what, resp.Status)}
+	return &Refusal{Status: status, Reason: integrations.ReasonAway, Text: "Nextcloud does not take the upload.", Err: fmt.Errorf("%s: it answers %d", what, resp.StatusCode)}
 }
 
 // do makes a request of our own on the call's behalf.

@@ -125,6 +125,7 @@ func TestUploadsOfUnknownLength(t *testing.T) {
 		headers []string
 		refuse  map[string]int
 		want    int
+		says    string
 		stored  bool
 		whole   bool // in one request, however large
 	}{
@@ -138,7 +139,8 @@ func TestUploadsOfUnknownLength(t *testing.T) {
 		{name: "longer than announced", uri: "/dav/other/long", body: large, headers: []string{"X-Expected-Entity-Length: " + strconv.Itoa(len(large)-1)}, want: 400},
 		{name: "over another", uri: "/dav/files/svc/taken", body: large, want: 201, stored: true},
 		{name: "not over another", uri: "/dav/files/svc/taken", body: large, headers: []string{"If-None-Match: *"}, want: 412},
-		{name: "no room for a part", uri: "/dav/files/svc/q", body: large, refuse: map[string]int{"PUT /00002": 507}, want: 507},
+		{name: "no room for a part", uri: "/dav/files/svc/q", body: large, refuse: map[string]int{"PUT /00002": 507}, want: 507, says: "quota_exceeded"},
+		{name: "a range of a file", uri: "/dav/files/svc/r", body: large, headers: []string{"Content-Range: bytes 0-99/200"}, want: 400},
 		{name: "not put together", uri: "/dav/files/svc/m", body: large, refuse: map[string]int{"MOVE .file": 423}, want: 423},
 		{name: "account refused on the way", uri: "/dav/files/svc/c", body: large, refuse: map[string]int{"PUT /00003": 401}, want: 502},
 		{name: "no chunked upload there", uri: "/dav/files/svc/n", body: large, refuse: map[string]int{"MKCOL ": 405}, want: 411},
@@ -151,8 +153,8 @@ func TestUploadsOfUnknownLength(t *testing.T) {
 			u.Server.Config.Handler = store
 			f := newFront(t, services(u.URL), nil)
 			status, said, err := putUnsized(t, f, tt.uri, bytes.NewReader(tt.body), tt.headers...)
-			if err != nil || status != tt.want {
-				t.Fatalf("PUT = %d %s %v, want %d", status, said, err, tt.want)
+			if err != nil || status != tt.want || !strings.Contains(said, tt.says) {
+				t.Fatalf("PUT = %d %s %v, want %d with %q", status, said, err, tt.want, tt.says)
 			}
 			store.mu.Lock()
 			defer store.mu.Unlock()
