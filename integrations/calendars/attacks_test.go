@@ -206,6 +206,46 @@ func TestRulesOfOneReading(t *testing.T) {
 	}
 }
 
+// TestSeriesThatMove: a rule that goes with the start as it was has to be said
+// again where that moves, and no rule may leave behind what was changed.
+func TestSeriesThatMove(t *testing.T) {
+	const weekly = "DTSTART;TZID=Europe/Berlin:20261019T090000|DURATION:PT1H|RRULE:FREQ=WEEKLY"
+	changed := "RECURRENCE-ID;TZID=Europe/Berlin:20261026T090000|DTSTART;TZID=Europe/Berlin:20261027T150000|DURATION:PT1H|SUMMARY:changed"
+	str := func(s string) *string { return &s }
+	for name, tc := range map[string]struct {
+		text   string
+		fields Fields
+		want   string // the field at fault; "" for none
+	}{
+		"a plain rule":                      {calendarText(weekly + ";COUNT=3"), Fields{Start: str("2026-10-20T10:00:00")}, ""},
+		"with an end":                       {calendarText(weekly + ";UNTIL=20261102T080000Z"), Fields{Start: str("2026-10-19T10:00:00")}, "recurrence"},
+		"with an end that is said again":    {calendarText(weekly + ";UNTIL=20261102T080000Z"), Fields{Start: str("2026-10-19T10:00:00"), Recurrence: str("FREQ=WEEKLY;UNTIL=20261102T090000Z")}, ""},
+		"with an end, its own end":          {calendarText(weekly + ";UNTIL=20261102T080000Z"), Fields{End: str("2026-10-19T12:00:00")}, ""},
+		"with an end, to where it is":       {calendarText(weekly + ";UNTIL=20261102T080000Z"), Fields{Start: str("2026-10-19T07:00:00Z")}, ""},
+		"with days, to another hour":        {calendarText(weekly + ";BYDAY=MO"), Fields{Start: str("2026-10-19T10:00:00")}, ""},
+		"with days, to another day":         {calendarText(weekly + ";BYDAY=MO"), Fields{Start: str("2026-10-20T09:00:00")}, "recurrence"},
+		"with hours, to another":            {calendarText(weekly + ";BYHOUR=9"), Fields{Start: str("2026-10-19T10:00:00")}, "recurrence"},
+		"with an end, to another zone":      {calendarText(weekly + ";UNTIL=20261102T080000Z"), Fields{TimeZone: str("America/New_York")}, "recurrence"},
+		"to whole days":                     {calendarText(weekly + ";BYDAY=MO"), Fields{Start: str("2026-10-19")}, "recurrence"},
+		"a longer rule, one changed":        {calendarText(weekly+";COUNT=3", changed), Fields{Recurrence: str("FREQ=WEEKLY;COUNT=9")}, ""},
+		"a rule without the one changed":    {calendarText(weekly+";COUNT=3", changed), Fields{Recurrence: str("FREQ=WEEKLY;INTERVAL=2")}, "recurrence"},
+		"no rule any more, one changed":     {calendarText(weekly+";COUNT=3", changed), Fields{Recurrence: str("")}, "recurrence"},
+		"no rule any more, and none was":    {calendarText(weekly + ";COUNT=3"), Fields{Recurrence: str("")}, ""},
+		"one changed that never was in it":  {calendarText(weekly+";COUNT=1", changed), Fields{Recurrence: str("FREQ=WEEKLY;INTERVAL=2")}, ""},
+		"one changed, by a rule too fast":   {calendarText(strings.Replace(weekly, "WEEKLY", "HOURLY", 1), changed), Fields{Recurrence: str("FREQ=WEEKLY")}, ""},
+		"one changed, and the text of them": {calendarText(weekly+";COUNT=3", changed), Fields{Title: str("x")}, ""},
+	} {
+		k, c, cal := keep(t, tc.text)
+		_, err := c.Update(t.Context(), cal, "1", &tc.fields, Only{IfMatch: "*"})
+		if p, _ := integrations.ProblemOf(err); tc.want == "" && err != nil || tc.want != "" && (p == nil || p.Field != tc.want || k.text != tc.text) {
+			t.Errorf("%s: Update = %v, want a refusal for %q; now there is\n%s", name, err, tc.want, k.text)
+		}
+		if strings.Contains(tc.text, "changed") && !strings.Contains(k.text, "SUMMARY:changed") {
+			t.Errorf("%s: what was changed is lost:\n%s", name, k.text)
+		}
+	}
+}
+
 // TestOnwardByUTC: an override that all later occurrences go by moves them by
 // as much as itself, though it names the one it stands for by UTC.
 func TestOnwardByUTC(t *testing.T) {

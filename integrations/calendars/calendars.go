@@ -64,9 +64,10 @@ type Calendar struct {
 	Name        string   `json:"name" doc:"what people see"`
 	Color       string   `json:"color,omitempty"`
 	Description string   `json:"description,omitempty"`
-	TimeZone    string   `json:"time_zone,omitempty" doc:"by IANA name"`
+	TimeZone    string   `json:"time_zone,omitempty" doc:"by IANA name; missing where it has none of those"`
 	Kinds       []string `json:"kinds,omitempty" doc:"what it takes: VEVENT, VTODO, VJOURNAL"`
 	ReadOnly    bool     `json:"read_only"`
+	Free        bool     `json:"free,omitempty" doc:"nothing in it takes up time"`
 	Version     string   `json:"version,omitempty" doc:"changes with anything in it"`
 
 	place string // path on the server, with a slash at its end
@@ -86,12 +87,15 @@ type calendarProp struct {
 			Name string `xml:"name,attr"`
 		} `xml:"urn:ietf:params:xml:ns:caldav comp"`
 	} `xml:"urn:ietf:params:xml:ns:caldav supported-calendar-component-set"`
+	Transp struct { // RFC 6638 §9.1
+		Transparent *struct{} `xml:"urn:ietf:params:xml:ns:caldav transparent"`
+	} `xml:"urn:ietf:params:xml:ns:caldav schedule-calendar-transp"`
 	Tag        string                  `xml:"http://calendarserver.org/ns/ getctag"`
 	Token      string                  `xml:"DAV: sync-token"`
 	Privileges *collections.Privileges `xml:"DAV: current-user-privilege-set"`
 }
 
-const calendarProps = `<?xml version="1.0"?><d:propfind xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:caldav" xmlns:s="http://calendarserver.org/ns/" xmlns:a="http://apple.com/ns/ical/"><d:prop><d:resourcetype/><d:displayname/><a:calendar-color/><c:calendar-description/><c:calendar-timezone/><c:supported-calendar-component-set/><s:getctag/><d:sync-token/><d:current-user-privilege-set/></d:prop></d:propfind>`
+const calendarProps = `<?xml version="1.0"?><d:propfind xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:caldav" xmlns:s="http://calendarserver.org/ns/" xmlns:a="http://apple.com/ns/ical/"><d:prop><d:resourcetype/><d:displayname/><a:calendar-color/><c:calendar-description/><c:calendar-timezone/><c:supported-calendar-component-set/><c:schedule-calendar-transp/><s:getctag/><d:sync-token/><d:current-user-privilege-set/></d:prop></d:propfind>`
 
 // Calendars lists the account's calendars, those that others share with it
 // among them.
@@ -126,10 +130,10 @@ func (p *calendarProp) calendar(place string) Calendar {
 	for _, comp := range p.Kinds.Comp {
 		k.Kinds = append(k.Kinds, comp.Name)
 	}
-	if z := zoneOfCalendar(p.Zone); z != nil {
+	if z := zoneOfCalendar(p.Zone); z != nil && z.loc != nil {
 		k.TimeZone = z.name
 	}
-	k.ReadOnly = p.Privileges.ReadOnly()
+	k.ReadOnly, k.Free = p.Privileges.ReadOnly(), p.Transp.Transparent != nil
 	return k
 }
 

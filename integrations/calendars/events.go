@@ -201,15 +201,19 @@ func (c *Calendars) Event(ctx context.Context, k Calendar, id, zone string) (Eve
 	if err != nil {
 		return Event{}, err
 	}
-	text, etag, err := c.o.Get(ctx, k.place+id, maxObject)
-	if err != nil {
-		return Event{}, err
-	}
-	o, err := c.read(k, id, text, etag)
+	o, err := c.fetch(ctx, k, id)
 	if err != nil {
 		return Event{}, err
 	}
 	return o.event(z)
+}
+
+func (c *Calendars) fetch(ctx context.Context, k Calendar, id string) (*object, error) {
+	text, etag, err := c.o.Get(ctx, k.place+id, maxObject)
+	if err != nil {
+		return nil, err
+	}
+	return c.read(k, id, text, etag)
 }
 
 func (o *object) event(z *zone) (Event, error) {
@@ -226,9 +230,13 @@ func (o *object) event(z *zone) (Event, error) {
 		x = occurrence{v.comp, v.start, v.length.endOf(v.start, v.start, z), &v.id}
 	}
 	one := said(x.comp)
-	e := x.event(&one, z)
+	return o.told(x.event(&one, z)), nil
+}
+
+// told is an event with what names it.
+func (o *object) told(e Event) Event {
 	e.ID, e.ETag, e.Calendar = o.id, o.etag, o.calendar.ID
-	return e, nil
+	return e
 }
 
 // Changes are the events of a calendar that changed since a cursor.

@@ -22,7 +22,7 @@ type Fields struct {
 	Start       *string  `json:"start,omitempty" max:"40" doc:"a time with an offset, a time without one on the clocks of time_zone, or a date for a whole day"`
 	End         *string  `json:"end,omitempty" max:"40" doc:"likewise; the day after, for whole days; missing: as long as before, or a day, or no time"`
 	TimeZone    *string  `json:"time_zone,omitempty" max:"64" doc:"IANA name, such as Europe/Berlin: the clocks the event goes by; what recurs needs it"`
-	Recurrence  *string  `json:"recurrence,omitempty" max:"1024" doc:"an RFC 5545 RRULE, by day, week, month or year; empty: it recurs no more"`
+	Recurrence  *string  `json:"recurrence,omitempty" max:"1024" doc:"an RFC 5545 RRULE, by day, week, month or year; empty: it recurs no more; a rule with days or an UNTIL is to be said again where start moves"`
 	Status      *string  `json:"status,omitempty" enum:"confirmed,tentative,cancelled"`
 	Free        *bool    `json:"free,omitempty" doc:"it takes up no time"`
 	Private     *bool    `json:"private,omitempty"`
@@ -149,6 +149,9 @@ func (e *edit) times() (lines []string, zoned bool, err error) {
 	if here == nil {
 		here = utc
 	}
+	if err := e.inStep(start, begin); err != nil {
+		return nil, false, err
+	}
 	switch {
 	case !begin.day && begin.zone == nil:
 		return nil, false, integrations.Invalid("time_zone", "is missing: the event has no zone that is known.")
@@ -205,6 +208,25 @@ func (e *edit) movable() error {
 	return nil
 }
 
+// inStep refuses to move a series whose rule, which stays, is said in terms of
+// when it began: the last of what UNTIL ends, and what is not on the days that
+// the rule names, would be lost or come on top.
+func (e *edit) inStep(was, begin moment) error {
+	if e.object == nil || e.one != nil || e.fields.Recurrence != nil {
+		return nil
+	}
+	for _, p := range e.series.master.Props.Values(ical.PropRecurrenceRule) {
+		rule := strings.ToUpper(p.Value)
+		moved := was.day != begin.day || was.tzid != begin.tzid || !was.at(utc).Equal(begin.at(utc))
+		elsewhen := was.day != begin.day || !was.wall.Truncate(24*time.Hour).Equal(begin.wall.Truncate(24*time.Hour))
+		clocks := strings.Contains(rule, "BYHOUR=") || strings.Contains(rule, "BYMINUTE=") || strings.Contains(rule, "BYSECOND=")
+		if moved && (clocks || untilOf(rule) != "") || elsewhen && strings.Contains(";"+rule, ";BY") {
+			return integrations.Invalid("recurrence", "is missing: the rule has days, or an end, that go with the start as it was. Say it again as it is to be.")
+		}
+	}
+	return nil
+}
+
 // describe writes down a zone, if that is not there yet.
 func (e *edit) describe(z *zone, year int) {
 	for _, at := range e.sheet.Components(ical.CompTimezone) {
@@ -240,7 +262,7 @@ func (e *edit) rule(zoned bool) ([]string, error) {
 		return nil, integrations.Invalid("recurrence", "is no rule such as FREQ=WEEKLY;BYDAY=MO,WE.")
 	}
 	o, err := rrule.StrToROption(rule)
-	if err != nil || !plainRule(rule) {
+	if err != nil || !plainRule(rule) || !counted(rule) {
 		return nil, integrations.Invalid("recurrence", "is no rule such as FREQ=WEEKLY;BYDAY=MO,WE.")
 	}
 	if o.Freq > rrule.DAILY {
@@ -258,7 +280,8 @@ func (e *edit) rule(zoned bool) ([]string, error) {
 }
 
 // plainRule reports whether each part of a rule is there once, and is one that
-// RFC 5545 §3.3.10 has: what is there twice, others read in another way.
+// RFC 5545 §3.3.10 has, and no two of them contradict: that, others read in
+// another way.
 func plainRule(rule string) bool {
 	seen := map[string]bool{"DTSTART": true, "BYEASTER": true}
 	for part := range strings.SplitSeq(rule, ";") {
@@ -268,7 +291,7 @@ func plainRule(rule string) bool {
 		}
 		seen[name] = true
 	}
-	return true
+	return !seen["COUNT"] || !seen["UNTIL"]
 }
 
 // series0 is of which kind the start is then.

@@ -13,7 +13,8 @@ type Busy struct {
 }
 
 // FreeBusy is when some calendars have something that takes up time, merged and
-// by time; cut as for Events. It goes by the events themselves, so that it is
+// by time; cut as for Events. Calendars and events that are transparent, and what
+// was cancelled, take up none. It goes by the events themselves, so that it is
 // the same at every server.
 func (c *Calendars) FreeBusy(ctx context.Context, calendars []Calendar, w Window) (busy []Busy, cut bool, err error) {
 	z, err := w.check()
@@ -24,7 +25,7 @@ func (c *Calendars) FreeBusy(ctx context.Context, calendars []Calendar, w Window
 	m := &meter{now: c.o.Now, zones: atlas{}}
 	asked := map[string]bool{}
 	for _, k := range calendars {
-		if asked[k.place] {
+		if k.Free || asked[k.place] {
 			continue
 		}
 		asked[k.place] = true

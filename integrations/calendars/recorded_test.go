@@ -90,6 +90,25 @@ func TestRecorded(t *testing.T) {
 	}
 }
 
+// TestZoneOfCalendar: what a calendar says of its zone is told by a name that
+// programs know, or not at all.
+func TestZoneOfCalendar(t *testing.T) {
+	object := func(tzid string) string {
+		return "BEGIN:VCALENDAR\nVERSION:2.0\nPRODID:x\nBEGIN:VTIMEZONE\nTZID:" + tzid + "\nBEGIN:STANDARD\nDTSTART:19700101T000000\nTZOFFSETFROM:+0100\nTZOFFSETTO:+0100\nEND:STANDARD\nEND:VTIMEZONE\nEND:VCALENDAR\n"
+	}
+	for said, want := range map[string]string{
+		object("Europe/Berlin"): "Europe/Berlin", object("W. Europe Standard Time"): "Europe/Berlin", object("/freeassociation.sourceforge.net/Europe/Berlin"): "Europe/Berlin",
+		object("The ward's clock"): "", object(""): "", "Europe/Berlin": "", "BEGIN:VCALENDAR\nEND:VCALENDAR\n": "", "": "",
+	} {
+		const home = "/remote.php/dav/calendars/testdoc/"
+		c := recorded(t, map[string]string{"PROPFIND " + home: `<d:multistatus xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:caldav"><d:response><d:href>` + home + `personal/</d:href><d:propstat><d:prop>
+			<d:resourcetype><d:collection/><c:calendar/></d:resourcetype><c:calendar-timezone>` + said + `</c:calendar-timezone></d:prop><d:status>HTTP/1.1 200 OK</d:status></d:propstat></d:response></d:multistatus>`})
+		if all, err := c.Calendars(t.Context()); err != nil || len(all) != 1 || all[0].TimeZone != want {
+			t.Errorf("%q: Calendars = %+v, %v, want one in %q", said, all, err, want)
+		}
+	}
+}
+
 // TestHostileServer: what a server says leads nowhere else, and one event that
 // cannot be read keeps no other from being.
 func TestHostileServer(t *testing.T) {

@@ -184,7 +184,7 @@ func TestOnward(t *testing.T) {
 func TestBoundedWork(t *testing.T) {
 	far := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, rule := range []string{"FREQ=SECONDLY", "FREQ=HOURLY;COUNT=1000000000", "FREQ=DAILY;COUNT=1000000000", "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30",
-		"FREQ=DAILY;BYHOUR=0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23;BYMINUTE=" + numbers(60) + ";BYSECOND=" + numbers(60), "FREQ=YEARLY;BYDAY=99MO", "X=1", "FREQ=DAILY;BYSETPOS=0"} {
+		"FREQ=DAILY;BYHOUR=0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23;BYMINUTE=" + numbers(60) + ";BYSECOND=" + numbers(60), "FREQ=YEARLY;BYDAY=99MO", "X=1", "FREQ=DAILY;COUNT=0", "FREQ=DAILY;INTERVAL=0", "FREQ=DAILY;INTERVAL=-1", "FREQ=DAILY;BYSETPOS=0"} {
 		cal, err := readObject("BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nUID:1\r\nDTSTART:19000101T090000Z\r\nRRULE:" + rule + "\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n")
 		if err != nil {
 			t.Fatal(err)

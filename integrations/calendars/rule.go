@@ -1,6 +1,7 @@
 package calendars
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,7 +23,7 @@ func (s *series) ruled(rule string, last time.Time, z *zone) (walls []time.Time,
 		return nil, true
 	}
 	o, err := rrule.StrToROption(rule)
-	if err != nil || o.Freq > rrule.DAILY {
+	if err != nil || o.Freq > rrule.DAILY || !counted(rule) {
 		return nil, true
 	}
 	o.Dtstart = s.start.wall
@@ -94,4 +95,16 @@ func untilOf(rule string) string {
 		}
 	}
 	return ""
+}
+
+// counted reports whether a rule's COUNT and INTERVAL are at least 1: what none
+// would be, each reader takes in another way.
+func counted(rule string) bool {
+	for part := range strings.SplitSeq(strings.ToUpper(rule), ";") {
+		name, value, _ := strings.Cut(part, "=")
+		if n, err := strconv.Atoi(value); (name == "COUNT" || name == "INTERVAL") && (err != nil || n < 1) {
+			return false
+		}
+	}
+	return true
 }

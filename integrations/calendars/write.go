@@ -32,36 +32,37 @@ func (c *Calendars) Create(ctx context.Context, k Calendar, uid string, f *Field
 	if err := e.create(uid); err != nil {
 		return Event{}, err
 	}
-	return c.stored(ctx, k, id, s.String(), "")
+	o, err := c.stored(ctx, k, id, s.String(), "")
+	if err != nil {
+		return Event{}, err
+	}
+	return o.event(utc)
 }
 
 const mediaType = "text/calendar; charset=utf-8"
 
-// stored stores an object, of a version or as a new one, and gives its first
-// event as it is then. A server that changed what it was given is asked what it
-// has.
-func (c *Calendars) stored(ctx context.Context, k Calendar, id, text, version string) (e Event, err error) {
+// stored stores an object, of a version or as a new one, and gives it as it is
+// then. A server that changed what it was given is asked what it has.
+func (c *Calendars) stored(ctx context.Context, k Calendar, id, text, version string) (*object, error) {
 	if len(text) > maxObject {
-		return Event{}, &integrations.Problem{Status: http.StatusRequestEntityTooLarge, Reason: integrations.ReasonTooLarge, Text: "The event is too large."}
+		return nil, &integrations.Problem{Status: http.StatusRequestEntityTooLarge, Reason: integrations.ReasonTooLarge, Text: "The event is too large."}
 	}
 	o, err := c.read(k, id, text, version)
 	if err != nil { // nobody is given what we would not take
-		return Event{}, err
+		return nil, err
 	}
-	var etag string
 	if version == "" {
-		etag, err = c.o.Make(ctx, k.place+id, mediaType, text)
+		o.etag, err = c.o.Make(ctx, k.place+id, mediaType, text)
 	} else {
-		etag, err = c.o.Put(ctx, k.place+id, mediaType, text, http.Header{"If-Match": {version}})
+		o.etag, err = c.o.Put(ctx, k.place+id, mediaType, text, http.Header{"If-Match": {version}})
 	}
 	switch {
 	case err != nil:
-		return Event{}, err
-	case etag == "":
-		return c.Event(ctx, k, id, "")
+		return nil, err
+	case o.etag == "":
+		return c.fetch(ctx, k, id)
 	}
-	o.etag = etag
-	return o.event(utc)
+	return o, nil
 }
 
 // Only says which version of an event is to be changed, and which part of it.
@@ -81,24 +82,57 @@ func (c *Calendars) held(ctx context.Context, k Calendar, id string, only Only) 
 }
 
 // Update changes what the fields say, of all of an event or of one occurrence,
-// and leaves all else as it is.
-func (c *Calendars) Update(ctx context.Context, k Calendar, id string, f *Fields, only Only) (Event, error) {
-	o, err := c.held(ctx, k, id, only)
+// and leaves all else as it is. It gives what it changed.
+func (c *Calendars) Update(ctx context.Context, k Calendar, id string, f *Fields, only Only) (now Event, err error) {
+	z, err := here(only.Zone)
 	if err != nil {
 		return Event{}, err
 	}
+	err = collections.Again(only.IfMatch, func() error {
+		o, err := c.update(ctx, k, id, f, only)
+		if err == nil {
+			now, err = o.only(only, z)
+		}
+		return err
+	})
+	return now, err
+}
+
+func (c *Calendars) update(ctx context.Context, k Calendar, id string, f *Fields, only Only) (*object, error) {
+	o, err := c.held(ctx, k, id, only)
+	if err != nil {
+		return nil, err
+	}
 	e := &edit{sheet: contentline.Of(o.text), fields: f, now: c.o.Now(), object: o}
 	if err := e.find(only); err != nil {
-		return Event{}, err
+		return nil, err
 	}
 	if err := e.update(); err != nil {
-		return Event{}, err
+		return nil, err
+	}
+	if f.Recurrence != nil && !e.kept() {
+		return nil, &integrations.Problem{Status: http.StatusConflict, Reason: integrations.ReasonConflict, Field: "recurrence",
+			Text: "Occurrences of this event were changed one by one, and the new rule has them no more. Take them out first."}
 	}
 	return c.stored(ctx, k, id, e.sheet.String(), o.etag)
 }
 
+// only is the event, or the occurrence of it that was changed.
+func (o *object) only(only Only, z *zone) (Event, error) {
+	e := &edit{sheet: contentline.Of(o.text), object: o}
+	if only.Occurrence == "" || e.find(only) != nil { // which the server made another one
+		return o.event(z)
+	}
+	one := said(e.comp)
+	return o.told(e.one.event(&one, z)), nil
+}
+
 // Delete deletes an event, or takes one occurrence out of it.
 func (c *Calendars) Delete(ctx context.Context, k Calendar, id string, only Only) error {
+	return collections.Again(only.IfMatch, func() error { return c.delete(ctx, k, id, only) })
+}
+
+func (c *Calendars) delete(ctx context.Context, k Calendar, id string, only Only) error {
 	o, err := c.held(ctx, k, id, only)
 	if err != nil {
 		return err
@@ -248,6 +282,37 @@ func (e *edit) update() error {
 	}
 	e.sheet.Set(e.at, without, lines...)
 	return nil
+}
+
+// kept reports whether the rule, as it is now, has all occurrences that were
+// changed one by one and that it had before.
+func (e *edit) kept() bool {
+	if len(e.series.overrides) == 0 {
+		return true
+	}
+	var last time.Time
+	for _, o := range e.series.overrides {
+		last = maxTime(last, o.id.at(utc))
+	}
+	cal, err := readObject(e.sheet.String())
+	if err != nil {
+		return false
+	}
+	has := func(all []*series) map[int64]bool {
+		at := map[int64]bool{}
+		if len(all) == 1 && all[0].master != nil {
+			starts, _ := all[0].starts(last.Add(time.Second), utc)
+			for _, m := range starts {
+				at[m.at(utc).Unix()] = true
+			}
+		}
+		return at
+	}
+	before, now := has([]*series{e.series}), has(seriesOf(cal, atlas{}))
+	return !slices.ContainsFunc(e.series.overrides, func(o override) bool {
+		at := o.id.at(utc).Unix()
+		return before[at] && !now[at]
+	})
 }
 
 // ofSeries are the properties that a single occurrence does not have.

@@ -18,6 +18,7 @@ import (
 	"net/url"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/emersion/go-webdav"
@@ -160,12 +161,51 @@ func (s *Service) Held(ctx context.Context, place, ifMatch string, most int64) (
 	switch {
 	case err != nil:
 		return "", "", err
-	case ifMatch != "*" && ifMatch != etag:
+	case !whichever(ifMatch) && !listed(ifMatch, etag):
 		return "", "", &integrations.Problem{Status: http.StatusPreconditionFailed, Reason: integrations.ReasonChanged, Text: "The " + s.Kind + " is not as If-Match wants it: ask for it again."}
 	case etag == "":
 		return "", "", integrations.Unusable(s.Name, errors.New("it gives no ETag"))
 	}
 	return text, etag, nil
+}
+
+// whichever reports whether an If-Match takes whichever version there is.
+func whichever(ifMatch string) bool { return strings.TrimSpace(ifMatch) == "*" }
+
+// listed reports whether an entity tag is in a list of them (RFC 9110 §13.1.1),
+// in which a tag may have commas.
+func listed(list, etag string) bool {
+	for rest := strings.TrimLeft(list, " \t,"); rest != ""; rest = strings.TrimLeft(rest, " \t,") {
+		end := strings.IndexByte(rest, ',')
+		if opaque := strings.TrimPrefix(rest, "W/"); strings.HasPrefix(opaque, `"`) {
+			if i := strings.IndexByte(opaque[1:], '"'); i >= 0 {
+				end = len(rest) - len(opaque) + i + 2
+			}
+		}
+		if end < 0 {
+			end = len(rest)
+		}
+		if strings.TrimRight(rest[:end], " \t") == etag {
+			return etag != ""
+		}
+		rest = rest[end:]
+	}
+	return false
+}
+
+// maxTries is how often a change is tried that takes whichever version there is.
+const maxTries = 10
+
+// Again does a change, and does it again where somebody else's came in between
+// and ifMatch is "*": what is there then will do as well.
+func Again(ifMatch string, change func() error) error {
+	for n := 1; ; n++ {
+		err := change()
+		p, ok := integrations.ProblemOf(err)
+		if !ok || p.Reason != integrations.ReasonChanged || !whichever(ifMatch) || n == maxTries {
+			return err
+		}
+	}
 }
 
 // Put stores a resource under a condition: If-Match, or If-None-Match. etag is
@@ -185,7 +225,7 @@ func (s *Service) Put(ctx context.Context, place, media, text string, condition 
 func (s *Service) Make(ctx context.Context, place, media, text string) (etag string, err error) {
 	etag, err = s.Put(ctx, place, media, text, http.Header{"If-None-Match": {"*"}})
 	if p, ok := integrations.ProblemOf(err); ok && p.Reason == integrations.ReasonChanged {
-		return "", &integrations.Problem{Status: http.StatusConflict, Reason: integrations.ReasonExists, Field: "uid", Text: "There is a resource of that uid."}
+		return "", taken()
 	}
 	return etag, err
 }
@@ -211,10 +251,19 @@ func (s *Service) do(ctx context.Context, method, place string, body io.Reader, 
 		return nil, integrations.Lost(err)
 	}
 	if p := integrations.Answered(resp, s.Kind); p != nil {
+		if method == http.MethodPut && resp.StatusCode < 500 && integrations.Peek(resp, "no-uid-conflict", "uid already exists") { // RFC 4791 §5.3.2.1, and Nextcloud's words
+			p = taken()
+		} else if resp.StatusCode == http.StatusConflict {
+			p.Text = "The server finds that the " + s.Kind + " does not go with what is there."
+		}
 		resp.Body.Close()
 		return nil, p
 	}
 	return resp, nil
+}
+
+func taken() *integrations.Problem {
+	return &integrations.Problem{Status: http.StatusConflict, Reason: integrations.ReasonExists, Field: "uid", Text: "There is a resource of that uid."}
 }
 
 // NewUID is a random one (RFC 7986 §5.3).
@@ -275,14 +324,31 @@ func (s *Service) synced(ctx context.Context, place, token string, each func(*Ch
 	for range maxParts {
 		next, cut, err := s.part(ctx, place, token, each)
 		switch {
-		case err != nil || !cut:
-			return next, err
+		case err != nil:
+			return "", err
+		case behind(next, token):
+			return "", expired()
+		case !cut:
+			return next, nil
 		case next == token:
 			return "", integrations.Unusable(s.Name, errors.New("it says that there is more, and gives nothing"))
 		}
 		token = next
 	}
 	return "", integrations.Unusable(s.Name, errors.New("it always has more"))
+}
+
+// behind reports whether a token of Nextcloud's counts fewer changes than the
+// one before: it was set back to a backup, and what changed since that differs
+// nobody can tell. It answers then that nothing did.
+func behind(next, before string) bool {
+	const count = "http://sabre.io/ns/sync/"
+	if !strings.HasPrefix(next, count) || !strings.HasPrefix(before, count) {
+		return false
+	}
+	now, err := strconv.ParseUint(next[len(count):], 10, 64)
+	was, errWas := strconv.ParseUint(before[len(count):], 10, 64)
+	return err == nil && errWas == nil && now < was
 }
 
 // part asks once. cut: there is more.

@@ -108,6 +108,32 @@ func TestETagsOfWhatIsCompressed(t *testing.T) {
 	}
 }
 
+// TestLists: of a list of versions one is enough.
+func TestLists(t *testing.T) {
+	at, _ := url.Parse("https://cloud.example.com")
+	for _, c := range []struct {
+		match, etag string
+		want        bool
+	}{
+		{`"a"`, `"a"`, true}, {`"x", "a"`, `"a"`, true}, {`"a","x"`, `"a"`, true}, {` , "x" ,, "a" `, `"a"`, true}, {" * ", `"a"`, true},
+		{`"x,y", "a"`, `"x,y"`, true}, {`W/"a"`, `W/"a"`, true}, {`a`, `a`, true},
+		{`"x", "y"`, `"a"`, false}, {`"x,"a"`, `"a"`, false}, {`W/"a"`, `"a"`, false}, {`"a`, `"a"`, false}, {`x, *`, `"a"`, false}, {`,`, `"a"`, false},
+	} {
+		s := &collections.Service{HTTP: &http.Client{Transport: tagged(c.etag)}, URL: at, Kind: "event"}
+		_, _, err := s.Held(t.Context(), "/a", c.match, 100)
+		if p, ok := integrations.ProblemOf(err); (err == nil) != c.want || !c.want && (!ok || p.Status != http.StatusPreconditionFailed) {
+			t.Errorf("If-Match: %s of %s = %v, want it taken: %v", c.match, c.etag, err, c.want)
+		}
+	}
+}
+
+// tagged answers with an ETag.
+type tagged string
+
+func (etag tagged) RoundTrip(r *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Etag": {string(etag)}}, Body: http.NoBody, Request: r}, nil
+}
+
 // TestPlaces: hrefs lead to no other server and, within a scope, nowhere else.
 func TestPlaces(t *testing.T) {
 	at, _ := url.Parse("https://cloud.example.com/remote.php/dav")
@@ -194,5 +220,48 @@ func TestChangesInParts(t *testing.T) {
 				t.Errorf("Changes = %v, %q, complete %v, %v; want %s and %q", ids, next, complete, err, tc.ids, tc.next)
 			}
 		})
+	}
+}
+
+// TestSameUID: a resource of the same UID under another name is said to be
+// there, in whichever words the server refuses the second; other refusals are
+// not taken for that.
+func TestSameUID(t *testing.T) {
+	for _, tt := range []struct {
+		name, body string
+		status     int
+		want       string
+	}{
+		{"Nextcloud", `<?xml version="1.0"?><d:error xmlns:d="DAV:" xmlns:s="http://sabredav.org/ns"><s:exception>Sabre\DAV\Exception\BadRequest</s:exception><s:message>Calendar object with uid already exists in this calendar collection.</s:message></d:error>`, 400, integrations.ReasonExists},
+		{"by RFC 4791", `<d:error xmlns:d="DAV:"><c:no-uid-conflict xmlns:c="urn:ietf:params:xml:ns:caldav"/></d:error>`, 403, integrations.ReasonExists},
+		{"by that name", "", 412, integrations.ReasonExists},
+		{"something else", "no", 409, integrations.ReasonConflict},
+		{"not iCalendar", "no", 415, integrations.ReasonMediaType},
+		{"in trouble", "uid already exists", 500, integrations.ReasonAnswer},
+	} {
+		s := service(t, "/", func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(tt.status)
+			io.WriteString(w, tt.body)
+		})
+		_, err := s.Make(t.Context(), "/a.ics", "text/calendar", "x")
+		if p, ok := integrations.ProblemOf(err); !ok || p.Reason != tt.want {
+			t.Errorf("%s: Make = %v, want %s", tt.name, err, tt.want)
+		}
+	}
+}
+
+// TestSetBack: a Nextcloud that was set back to a backup answers that nothing
+// changed since; whoever asks is told to begin anew.
+func TestSetBack(t *testing.T) {
+	s := service(t, "/", func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusMultiStatus)
+		io.WriteString(w, `<d:multistatus xmlns:d="DAV:"><d:sync-token>http://sabre.io/ns/sync/4</d:sync-token></d:multistatus>`)
+	})
+	for cursor, want := range map[string]string{"": "", "http://sabre.io/ns/sync/3": "", "http://sabre.io/ns/sync/4": "", "http://sabre.io/ns/sync/999999": integrations.ReasonCursor, "http://radicale.org/ns/sync/9": ""} {
+		next, _, err := s.Changes(t.Context(), "/cal/", cursor, func(*collections.Change) error { return nil })
+		p, _ := integrations.ProblemOf(err)
+		if want == "" && (err != nil || next != "http://sabre.io/ns/sync/4") || want != "" && (p == nil || p.Reason != want || p.Status != http.StatusGone) {
+			t.Errorf("Changes(%q) = %q, %v, want %q", cursor, next, err, want)
+		}
 	}
 }

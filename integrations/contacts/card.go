@@ -105,8 +105,7 @@ func read(text string) (Contact, error) {
 		case name == "TEL" && len(c.Phones) < maxEntries:
 			c.Phones = append(c.Phones, typed(line, value, "tel:"))
 		case name == "ADR" && len(c.Addresses) < maxEntries:
-			p := atLeast(7, contentline.Parts(value))
-			c.Addresses = append(c.Addresses, Address{typeOf(line), p[2], p[3], p[4], p[5], p[6]})
+			c.Addresses = append(c.Addresses, addressOn(line))
 		case name == "CATEGORIES" && len(c.Categories) < maxEntries:
 			list := contentline.List(value)
 			c.Categories = append(c.Categories, list[:min(len(list), maxEntries-len(c.Categories))]...)
@@ -212,68 +211,97 @@ type Fields struct {
 	Organization *string   `json:"organization,omitempty" max:"255"`
 	Department   *string   `json:"department,omitempty" max:"255"`
 	Title        *string   `json:"title,omitempty" max:"255"`
-	Birthday     *string   `json:"birthday,omitempty" max:"10" doc:"a date, such as 1980-02-29; empty: none"`
+	Birthday     *string   `json:"birthday,omitempty" max:"10" doc:"a date, such as 1980-02-29, or --02-29 without a year; empty: none"`
 	Note         *string   `json:"note,omitempty" max:"65536" lines:"true"`
 	Categories   []string  `json:"categories,omitempty" max:"50"`
 	URL          *string   `json:"url,omitempty" max:"2048"`
 }
 
-// write writes the fields into a card.
+// write writes the fields into a card. What they do not say stays as it was
+// written: further lines of a property of which we tell the first, the groups
+// and parameters of lines, entries of lists that are given back unchanged.
 func (f *Fields) write(s *contentline.Sheet, now time.Time) error {
 	at, ok := s.Top()
 	if !ok {
 		return integrations.Unusable("The server of contacts", errUnreadable)
 	}
-	without := map[string]bool{"REV": true}
-	lines := []string{"REV:" + now.UTC().Format("20060102T150405Z")}
-	put := func(name, value string) {
-		without[name] = true
-		if value != "" {
-			lines = append(lines, name+value)
+	w := &writer{s: s, at: at, without: map[string]bool{"REV": true}, lines: []string{"REV:" + now.UTC().Format("20060102T150405Z")}}
+	for _, p := range []struct {
+		name   string
+		value  *string
+		encode func(string) string
+	}{
+		{"FN", f.Name, contentline.Escaped}, {"NICKNAME", f.Nickname, contentline.Escaped}, {"TITLE", f.Title, contentline.Escaped},
+		{"NOTE", f.Note, contentline.Escaped}, {"URL", f.URL, contentline.Inline}, // a URI, which is not escaped
+	} {
+		if p.value != nil && *p.value == "" {
+			w.none(p.name)
+		} else if p.value != nil {
+			w.first(p.name, p.encode(*p.value))
 		}
 	}
-	for name, value := range map[string]*string{"FN": f.Name, "NICKNAME": f.Nickname, "TITLE": f.Title, "NOTE": f.Note} {
-		if value != nil && *value == "" {
-			put(name, "")
-		} else if value != nil {
-			put(name, ":"+contentline.Escaped(*value))
-		}
-	}
-	if f.URL != nil && *f.URL != "" { // a URI, which is not escaped
-		put("URL", ":"+contentline.Inline(*f.URL))
-	} else if f.URL != nil {
-		put("URL", "")
-	}
-	structured := func(name string, n int, changes ...*string) {
-		if !slices.ContainsFunc(changes, func(p *string) bool { return p != nil }) {
-			return
-		}
-		parts := make([]string, n)
-		if old, ok := s.Find(at, name); ok {
-			parts = atLeast(n, contentline.Parts(contentline.Value(old)))
-		}
-		for i, p := range changes {
-			if p != nil {
-				parts[i] = *p
-			}
-		}
-		for i := range parts {
-			parts[i] = contentline.Escaped(parts[i])
-		}
-		put(name, ":"+strings.Join(parts, ";"))
-	}
-	structured("N", 5, f.Family, f.Given)
-	structured("ORG", 1+map[bool]int{true: 1}[f.Department != nil], f.Organization, f.Department)
-	f.lists(put)
-	if err := f.birthday(s, at, put); err != nil {
+	w.structured("N", 5, f.Family, f.Given)
+	w.structured("ORG", 1+map[bool]int{true: 1}[f.Department != nil], f.Organization, f.Department)
+	f.lists(w)
+	if err := f.birthday(w); err != nil {
 		return err
 	}
-	s.Set(at, without, lines...)
+	s.Set(at, w.without, w.lines...)
 	return nil
 }
 
+// writer gathers what becomes of a card's lines.
+type writer struct {
+	s       *contentline.Sheet
+	at      contentline.Extent
+	without map[string]bool // names of the properties that are replaced
+	lines   []string        // by which
+}
+
+// none takes a property out.
+func (w *writer) none(name string) { w.without[name] = true }
+
+// add adds a line.
+func (w *writer) add(line string) { w.lines = append(w.lines, line) }
+
+// first puts a value in the place of a property's first, and keeps the others.
+func (w *writer) first(name, value string) {
+	w.none(name)
+	all := w.s.All(w.at, name)
+	if len(all) == 0 {
+		w.add(name + ":" + value)
+		return
+	}
+	head := contentline.Head(all[0])
+	upper := strings.ToUpper(head)
+	encoded := strings.Contains(upper, "ENCODING=") || strings.Contains(upper, "CHARSET=") || strings.Contains(upper, "QUOTED-PRINTABLE") // as the value is no more
+	if encoded || strings.Count(head, `"`)%2 != 0 {
+		head = name
+	}
+	w.add(head + ":" + value)
+	w.lines = append(w.lines, all[1:]...)
+}
+
+// structured changes parts of a structured value; nil for those that stay.
+func (w *writer) structured(name string, n int, changes ...*string) {
+	if !slices.ContainsFunc(changes, func(p *string) bool { return p != nil }) {
+		return
+	}
+	var parts []string
+	if old, ok := w.s.Find(w.at, name); ok {
+		parts = contentline.Raw(contentline.Value(old))
+	}
+	parts = atLeast(n, parts)
+	for i, p := range changes {
+		if p != nil {
+			parts[i] = contentline.Escaped(*p)
+		}
+	}
+	w.first(name, strings.Join(parts, ";"))
+}
+
 // lists write the properties of which there are several.
-func (f *Fields) lists(put func(name, value string)) {
+func (f *Fields) lists(w *writer) {
 	kind := func(t string) string {
 		if t == "" {
 			return ":"
@@ -281,52 +309,98 @@ func (f *Fields) lists(put func(name, value string)) {
 		return ";TYPE=" + contentline.Param(t) + ":"
 	}
 	for name, list := range map[string][]Typed{"EMAIL": f.Emails, "TEL": f.Phones} {
-		if list != nil {
-			put(name, "")
+		if list == nil {
+			continue
 		}
+		w.none(name)
+		scheme := map[string]string{"EMAIL": "mailto:", "TEL": "tel:"}[name]
+		old := known(w.s.All(w.at, name), func(line string) Typed { return typed(line, contentline.Value(line), scheme) })
 		for _, e := range list {
-			put(name, kind(e.Type)+contentline.Escaped(e.Value))
+			w.add(old.or(e, func() string { return name + kind(e.Type) + contentline.Escaped(e.Value) }))
 		}
 	}
 	if f.Addresses != nil {
-		put("ADR", "")
-	}
-	for _, a := range f.Addresses {
-		parts := []string{"", "", a.Street, a.City, a.Region, a.PostalCode, a.Country}
-		for i := range parts {
-			parts[i] = contentline.Escaped(parts[i])
+		w.none("ADR")
+		old := known(w.s.All(w.at, "ADR"), addressOn)
+		for _, a := range f.Addresses {
+			w.add(old.or(a, func() string {
+				parts := []string{"", "", a.Street, a.City, a.Region, a.PostalCode, a.Country}
+				for i := range parts {
+					parts[i] = contentline.Escaped(parts[i])
+				}
+				return "ADR" + kind(a.Type) + strings.Join(parts, ";")
+			}))
 		}
-		put("ADR", kind(a.Type)+strings.Join(parts, ";"))
 	}
 	if f.Categories != nil {
-		put("CATEGORIES", "")
+		w.none("CATEGORIES")
 		list := make([]string, len(f.Categories))
 		for i, c := range f.Categories {
 			list[i] = contentline.Escaped(c)
 		}
 		if len(list) > 0 {
-			put("CATEGORIES", ":"+strings.Join(list, ","))
+			w.add("CATEGORIES:" + strings.Join(list, ","))
 		}
 	}
 }
 
+// lines are those of a list, by what they say.
+type lines[E comparable] map[E][]string
+
+func known[E comparable](all []string, read func(line string) E) lines[E] {
+	l := lines[E]{}
+	for _, line := range all {
+		e := read(contentline.Unfolded(line))
+		l[e] = append(l[e], line)
+	}
+	return l
+}
+
+// or is the line that says an entry already, each once, or else a new one.
+func (l lines[E]) or(e E, made func() string) string {
+	if old := l[e]; len(old) > 0 {
+		l[e] = old[1:]
+		return old[0]
+	}
+	return made()
+}
+
+// addressOn reads the address on a line.
+func addressOn(line string) Address {
+	p := atLeast(7, contentline.Parts(contentline.Value(line)))
+	return Address{typeOf(line), p[2], p[3], p[4], p[5], p[6]}
+}
+
 // birthday writes a date as the card's version has it.
-func (f *Fields) birthday(s *contentline.Sheet, at contentline.Extent, put func(name, value string)) error {
+func (f *Fields) birthday(w *writer) error {
 	if f.Birthday == nil {
 		return nil
 	}
+	if old, ok := w.s.Find(w.at, "BDAY"); ok && *f.Birthday == date(contentline.Value(old)) {
+		return nil // which may have no year, or be a text
+	}
 	if *f.Birthday == "" {
-		put("BDAY", "")
+		w.none("BDAY")
 		return nil
 	}
-	day, err := time.Parse(time.DateOnly, *f.Birthday)
+	said := *f.Birthday
+	rest, yearless := strings.CutPrefix(said, "--") // RFC 6350 §4.3.1
+	if yearless {
+		said = "2000-" + rest // which has all days there are
+	}
+	day, err := time.Parse(time.DateOnly, said)
 	if err != nil {
-		return integrations.Invalid("birthday", "is no date, such as 1980-02-29.")
+		return integrations.Invalid("birthday", "is no date, such as 1980-02-29, or --02-29 without a year.")
 	}
-	if version, _ := s.Find(at, "VERSION"); contentline.Value(version) == "4.0" {
-		put("BDAY", ":"+day.Format("20060102"))
+	w.none("BDAY")
+	basic, extended := day.Format("20060102"), day.Format(time.DateOnly)
+	if yearless {
+		basic, extended = "--"+day.Format("0102"), "--"+day.Format("01-02")
+	}
+	if version, _ := w.s.Find(w.at, "VERSION"); contentline.Value(version) == "4.0" {
+		w.add("BDAY:" + basic)
 		return nil
 	}
-	put("BDAY", ";VALUE=DATE:"+day.Format(time.DateOnly))
+	w.add("BDAY;VALUE=DATE:" + extended)
 	return nil
 }

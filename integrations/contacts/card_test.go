@@ -2,10 +2,13 @@ package contacts
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
 
 	"anteroom/integrations/contentline"
 )
@@ -36,14 +39,70 @@ func FuzzContact(f *testing.F) {
 			return
 		}
 		lines := len(s.Lines)
-		fields := Fields{Note: &note}
+		fields := Fields{Note: &note, Family: &note, Department: &note, Emails: c.Emails, Addresses: c.Addresses}
 		if err := fields.write(s, time.Unix(0, 0)); err != nil {
 			t.Fatal(err)
 		}
-		if len(s.Lines) > lines+2 || at.First != 0 && s.Lines[0] != contentline.Of(text).Lines[0] {
-			t.Errorf("%q became %q: more than two lines came", text, s)
+		if len(s.Lines) > lines+4 || at.First != 0 && s.Lines[0] != contentline.Of(text).Lines[0] {
+			t.Errorf("%q became %q: more lines came than there are fields", text, s)
+		}
+		now, err := read(s.String())
+		if err != nil {
+			t.Fatalf("%q became %q: %v", text, s, err)
+		}
+		if now.Note != note || now.Family != note || now.Department != note || !slices.Equal(now.Emails, c.Emails) || !slices.Equal(now.Addresses, c.Addresses) {
+			t.Errorf("%q became %q, which is read as %+v, want %q and what there was", text, s, now, note)
 		}
 	})
+}
+
+// TestWhatIsNotSaidStays: a change leaves what it does not name as it was written,
+// though what is told of it is less.
+func TestWhatIsNotSaidStays(t *testing.T) {
+	str := func(s string) *string { return &s }
+	const card = "N;LANGUAGE=en:Lovelace;Ada;King,Byron;Dr.,Prof.;\r\nFN;LANGUAGE=en:Ada Lovelace\r\nFN;LANGUAGE=de:Ada\r\n" +
+		"item1.URL;TYPE=work:http://one.example/\r\nitem1.X-ABLabel:Lab\r\nURL:http://two.example/\r\nBDAY:--1210\r\n" +
+		"item2.EMAIL;TYPE=home,internet;PREF=1:ada@example.com\r\nTEL;VALUE=uri;TYPE=\"cell,voice\":tel:+49-30-1234\r\nADR;TYPE=home:PO 7;2nd floor;Street 1;Berlin;;;\r\n" +
+		"ORG:Analytical\\; Engines;Tables;Third\r\nNOTE;ENCODING=QUOTED-PRINTABLE:=41\r\nBEGIN:VCARD\r\nFN:Within\r\nEND:VCARD\r\n"
+	whole := "BEGIN:VCARD\r\nVERSION:4.0\r\n" + card + "END:VCARD\r\n"
+	told, err := read(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		fields Fields
+		want   []string // lines that are there then, beside all that are not without
+		gone   []string
+	}{
+		"given name":      {Fields{Given: str("Augusta")}, []string{"N;LANGUAGE=en:Lovelace;Augusta;King,Byron;Dr.,Prof.;"}, []string{"N;LANGUAGE=en:Lovelace;Ada;"}},
+		"full name":       {Fields{Name: str("A; L")}, []string{`FN;LANGUAGE=en:A\; L`}, []string{"FN;LANGUAGE=en:Ada"}},
+		"address of site": {Fields{URL: str("http://three.example/")}, []string{"item1.URL;TYPE=work:http://three.example/"}, []string{"item1.URL;TYPE=work:http://one"}},
+		"no site at all":  {Fields{URL: str("")}, nil, []string{"item1.URL", "URL:http://two"}},
+		"department":      {Fields{Department: str("X")}, []string{`ORG:Analytical\; Engines;X;Third`}, []string{`ORG:Analytical\; Engines;Tables`}},
+		"note":            {Fields{Note: str("=41")}, []string{"NOTE:=41"}, []string{"NOTE;ENC"}},
+		"one more mail":   {Fields{Emails: append([]Typed{{"b@example.com", ""}}, told.Emails...)}, []string{"EMAIL:b@example.com"}, nil},
+		"all lists again": {Fields{Emails: told.Emails, Phones: told.Phones, Addresses: told.Addresses, Birthday: &told.Birthday}, nil, nil},
+		"another address": {Fields{Addresses: append([]Address{{City: "Bonn"}}, told.Addresses...)}, []string{"ADR:;;;Bonn;;;"}, nil},
+		"no addresses":    {Fields{Addresses: []Address{}, Phones: []Typed{}}, nil, []string{"ADR", "TEL"}},
+		"another day":     {Fields{Birthday: str("1815-12-10")}, []string{"BDAY:18151210"}, []string{"BDAY:--"}},
+		"of no year":      {Fields{Birthday: str("--02-29")}, []string{"BDAY:--0229"}, []string{"BDAY:--"}},
+	} {
+		s := contentline.Of(whole)
+		if err := tc.fields.write(s, time.Unix(0, 0)); err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		want := append([]string{"VERSION:4.0", "REV:19700101T000000Z"}, tc.want...)
+		for _, line := range strings.Split(strings.TrimSuffix(card, "\r\n"), "\r\n") {
+			if !slices.ContainsFunc(tc.gone, func(start string) bool { return strings.HasPrefix(line, start) }) {
+				want = append(want, line)
+			}
+		}
+		got := strings.Split(strings.TrimSuffix(strings.TrimPrefix(s.String(), "BEGIN:VCARD\r\n"), "\r\nEND:VCARD\r\n"), "\r\n")
+		if diff := cmp.Diff(slices.Sorted(slices.Values(want)), slices.Sorted(slices.Values(got))); diff != "" {
+			t.Errorf("%s: (-want +got):\n%s", name, diff)
+		}
+	}
 }
 
 // TestLargeCards: photos, and lists without end, take no longer than they are

@@ -247,7 +247,15 @@ func (c *Contacts) stored(ctx context.Context, b Book, id, text, etag string, er
 }
 
 // Update changes what the fields say, and leaves all else as it is.
-func (c *Contacts) Update(ctx context.Context, b Book, id string, f *Fields, ifMatch string) (Contact, error) {
+func (c *Contacts) Update(ctx context.Context, b Book, id string, f *Fields, ifMatch string) (now Contact, err error) {
+	err = collections.Again(ifMatch, func() (err error) {
+		now, err = c.update(ctx, b, id, f, ifMatch)
+		return err
+	})
+	return now, err
+}
+
+func (c *Contacts) update(ctx context.Context, b Book, id string, f *Fields, ifMatch string) (Contact, error) {
 	text, version, err := c.o.Held(ctx, b.place+id, ifMatch, maxCard)
 	if err != nil {
 		return Contact{}, err
@@ -265,11 +273,13 @@ func (c *Contacts) Update(ctx context.Context, b Book, id string, f *Fields, ifM
 
 // Delete deletes a contact.
 func (c *Contacts) Delete(ctx context.Context, b Book, id, ifMatch string) error {
-	_, version, err := c.o.Held(ctx, b.place+id, ifMatch, maxCard)
-	if err != nil {
-		return err
-	}
-	return c.o.Delete(ctx, b.place+id, version)
+	return collections.Again(ifMatch, func() error {
+		_, version, err := c.o.Held(ctx, b.place+id, ifMatch, maxCard)
+		if err != nil {
+			return err
+		}
+		return c.o.Delete(ctx, b.place+id, version)
+	})
 }
 
 // Changes are the contacts of an address book that changed since a cursor.

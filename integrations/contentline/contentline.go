@@ -244,12 +244,33 @@ func Value(line string) string {
 	return ""
 }
 
+// Head is a line's name and parameters, with the group that vCard may have
+// before them.
+func Head(line string) string {
+	return strings.TrimSuffix(strings.TrimSuffix(Unfolded(line), Value(line)), ":")
+}
+
 // Text is a value as it reads (RFC 5545 §3.3.11, RFC 6350 §4.1).
 func Text(value string) string { return strings.Join(split(value, 0), "") }
 
 // Parts are the components of a structured value, such as a name's (RFC 6350
 // §3.4), as they read.
 func Parts(value string) []string { return split(value, ';') }
+
+// Raw are the components of a structured value as they are written.
+func Raw(value string) (parts []string) {
+	first := 0
+	for i := 0; i < len(value) && len(parts) < maxList; i++ {
+		switch value[i] {
+		case '\\':
+			i++
+		case ';':
+			parts = append(parts, value[first:i])
+			first = i + 1
+		}
+	}
+	return append(parts, value[first:])
+}
 
 // List is a value with several texts. It, and Parts, leave whole what is after
 // the thousandth.
@@ -277,12 +298,28 @@ func split(value string, by byte) (parts []string) {
 
 // Find is a component's first property of a name; its line.
 func (s *Sheet) Find(at Extent, name string) (line string, ok bool) {
+	all := s.All(at, name)
+	if len(all) == 0 {
+		return "", false
+	}
+	return all[0], true
+}
+
+// All are a component's properties of a name; their lines. Those of components
+// within it are theirs.
+func (s *Sheet) All(at Extent, name string) (lines []string) {
+	depth := 0
 	for _, line := range s.Lines[at.First+1 : at.Last] {
-		if Name(line) == name {
-			return line, true
+		switch n := Name(line); {
+		case n == "BEGIN":
+			depth++
+		case n == "END":
+			depth--
+		case n == name && depth == 0:
+			lines = append(lines, line)
 		}
 	}
-	return "", false
+	return lines
 }
 
 // Param is the value of a parameter (RFC 5545 §3.2).
