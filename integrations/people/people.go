@@ -47,28 +47,58 @@ type Person struct {
 // record is Nextcloud's. The name is called differently in different places,
 // and what is empty may be null, or a list.
 type record struct {
-	ID          string          `json:"id"`
-	DisplayName string          `json:"displayname"`
-	DisplayDash string          `json:"display-name"`
+	ID          name            `json:"id"`
+	DisplayName name            `json:"displayname"`
+	DisplayDash name            `json:"display-name"`
 	Email       *string         `json:"email"`
-	Groups      json.RawMessage `json:"groups"`
+	Groups      names           `json:"groups"`
 	Enabled     *bool           `json:"enabled"`
 	Language    string          `json:"language"`
 	LastLogin   json.Number     `json:"lastLogin"` // milliseconds; 0 or -1 for never
 	Quota       json.RawMessage `json:"quota"`
 }
 
+// name is an id or a name. One of digits alone may be a number: PHP makes them
+// so where they are keys.
+type name string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (n *name) UnmarshalJSON(b []byte) error {
+	var number json.Number // of a text, too
+	if b[0] != '"' && json.Unmarshal(b, &number) == nil {
+		*n = name(number)
+		return nil
+	}
+	return json.Unmarshal(b, (*string)(n))
+}
+
+// names are some. What is none of them has no names in it.
+type names []name
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (n *names) UnmarshalJSON(b []byte) error {
+	var all []name
+	if json.Unmarshal(b, &all) == nil {
+		*n = all
+	}
+	return nil
+}
+
+func (n names) strings() []string {
+	all := make([]string, len(n))
+	for i := range n {
+		all[i] = string(n[i])
+	}
+	return all
+}
+
 func (r *record) person() Person {
-	p := Person{ID: r.ID, Name: r.DisplayName, Groups: []string{}, Enabled: r.Enabled, Language: r.Language}
+	p := Person{ID: string(r.ID), Name: string(r.DisplayName), Groups: r.Groups.strings(), Enabled: r.Enabled, Language: r.Language}
 	if p.Name == "" {
-		p.Name = r.DisplayDash
+		p.Name = string(r.DisplayDash)
 	}
 	if r.Email != nil {
 		p.Email = *r.Email
-	}
-	_ = json.Unmarshal(r.Groups, &p.Groups)
-	if p.Groups == nil {
-		p.Groups = []string{}
 	}
 	if ms, err := r.LastLogin.Int64(); err == nil && ms > 0 {
 		p.LastLogin = time.UnixMilli(ms).UTC().Truncate(time.Second)
@@ -106,31 +136,37 @@ func (d *Directory) Person(ctx context.Context, id string) (Person, error) {
 	return r.person(), nil
 }
 
-// People are those whose id, name or mail address has a text in it, by id;
-// limit is at least 1.
+// People are those whose id, name or mail address has a text in it, by id; more
+// reports that there may be more after skip and limit, which is at least 1.
+// Nextcloud counts both for each of its backends of users: where it has several,
+// more than limit come, and none of them again.
 func (d *Directory) People(ctx context.Context, text string, skip, limit int) (people []Person, more bool, err error) {
 	var data struct {
 		Users json.RawMessage `json:"users"`
 	}
-	if err := d.get(ctx, "/users/details", page(text, skip, limit+1), "list of people", &data); err != nil {
+	if err := d.get(ctx, "/users/details", page(text, skip, limit), "list of people", &data); err != nil {
 		return nil, false, err
 	}
-	var byID map[string]record // a list when it is empty
-	if err := json.Unmarshal(data.Users, &byID); err != nil && !isEmptyList(data.Users) {
+	people = []Person{}
+	var list []record // where it is empty, or the ids are 0, 1, 2
+	if json.Unmarshal(data.Users, &list) == nil {
+		for _, r := range list {
+			people = append(people, r.person())
+		}
+		return people, len(people) >= limit, nil
+	}
+	var byID map[string]record
+	if err := json.Unmarshal(data.Users, &byID); err != nil {
 		return nil, false, integrations.Unusable("Nextcloud", fmt.Errorf("reading people: %w", err))
 	}
-	people = []Person{}
 	for id, r := range byID {
 		if r.ID == "" {
-			r.ID = id // that is all it says of some
+			r.ID = name(id) // that is all it says of some
 		}
 		people = append(people, r.person())
 	}
 	slices.SortFunc(people, func(a, b Person) int { return strings.Compare(a.ID, b.ID) })
-	if more = len(people) > limit; more {
-		people = people[:limit]
-	}
-	return people, more, nil
+	return people, len(people) >= limit, nil
 }
 
 func isEmptyList(raw json.RawMessage) bool {
@@ -138,29 +174,26 @@ func isEmptyList(raw json.RawMessage) bool {
 	return json.Unmarshal(raw, &list) == nil && len(list) == 0
 }
 
-// Groups are those whose name has a text in it.
+// Groups are those whose name has a text in it; as for People.
 func (d *Directory) Groups(ctx context.Context, text string, skip, limit int) (groups []string, more bool, err error) {
 	var data struct {
-		Groups []string `json:"groups"`
+		Groups names `json:"groups"`
 	}
-	if err := d.get(ctx, "/groups", page(text, skip, limit+1), "list of groups", &data); err != nil {
+	if err := d.get(ctx, "/groups", page(text, skip, limit), "list of groups", &data); err != nil {
 		return nil, false, err
 	}
-	if more = len(data.Groups) > limit; more {
-		data.Groups = data.Groups[:limit]
-	}
-	return append([]string{}, data.Groups...), more, nil
+	return data.Groups.strings(), len(data.Groups) >= limit, nil
 }
 
 // Members are the ids of who is in a group.
 func (d *Directory) Members(ctx context.Context, group string) ([]string, error) {
 	var data struct {
-		Users []string `json:"users"`
+		Users names `json:"users"`
 	}
 	if err := d.get(ctx, "/groups/"+url.PathEscape(group), nil, "group", &data); err != nil {
 		return nil, err
 	}
-	return append([]string{}, data.Users...), nil
+	return data.Users.strings(), nil
 }
 
 func page(text string, skip, limit int) url.Values {

@@ -2,9 +2,13 @@ package people
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strconv"
 	"testing"
 
 	"anteroom/integrations"
@@ -42,13 +46,77 @@ func TestRecordedPeople(t *testing.T) {
 	if err != nil || p.Name != "X Y" || p.Email != "" || p.Enabled != nil || !p.LastLogin.IsZero() || p.Groups == nil {
 		t.Errorf("Person = %+v, %v", p, err)
 	}
-	all, more, err := directory(t, 200, details).People(ctx, "", 0, 2)
-	if err != nil || !more || len(all) != 2 || all[0].ID != "admin" || *all[0].Enabled || all[1].ID != "ghost" {
+	all, more, err := directory(t, 200, details).People(ctx, "", 0, 4)
+	if err != nil || more || len(all) != 3 || all[0].ID != "admin" || *all[0].Enabled || all[1].ID != "ghost" {
 		t.Errorf("People = %+v, %v, %v", all, more, err)
 	}
 	all, more, err = directory(t, 200, nobody).People(ctx, "x", 0, 2)
 	if err != nil || more || len(all) != 0 || all == nil {
 		t.Errorf("People = %v, %v, %v", all, more, err)
+	}
+}
+
+// TestPagesOfPeople: Nextcloud counts for each of its backends, so that two of
+// them give more than were asked for: none is left out for that, and the next
+// page begins after as many of each.
+func TestPagesOfPeople(t *testing.T) {
+	backends := [][]string{{"admin", "backup"}, {"a", "b", "c", "d", "e"}} // the database, and LDAP
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		limit, _ := strconv.Atoi(r.URL.Query().Get("limit"))
+		offset, _ := strconv.Atoi(r.URL.Query().Get("offset"))
+		users, groups := map[string]any{}, []string{}
+		for _, all := range backends {
+			for _, id := range all[min(offset, len(all)):min(offset+limit, len(all))] {
+				users[id], groups = map[string]string{"id": id}, append(groups, id)
+			}
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"ocs": map[string]any{"meta": map[string]int{"statuscode": 200}, "data": map[string]any{"users": users, "groups": groups}}})
+	}))
+	t.Cleanup(s.Close)
+	d := Open(s.Client(), s.URL)
+	for _, limit := range []int{1, 2, 5, 100} {
+		var people, groups []string
+		for skip, more := 0, true; more && skip < 100; skip += limit {
+			found, again, err := d.People(t.Context(), "", skip, limit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range found {
+				people = append(people, p.ID)
+			}
+			more = again
+		}
+		for skip, more := 0, true; more && skip < 100; skip += limit {
+			found, again, err := d.Groups(t.Context(), "", skip, limit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			groups, more = append(groups, found...), again
+		}
+		slices.Sort(people)
+		slices.Sort(groups)
+		want := []string{"a", "admin", "b", "backup", "c", "d", "e"}
+		if !slices.Equal(people, want) || !slices.Equal(groups, want) {
+			t.Errorf("by %d: people %v, groups %v, want %v", limit, people, groups, want)
+		}
+	}
+}
+
+// TestNumbersForNames: an id of digits may come as a number, and records by such
+// ids as a list.
+func TestNumbersForNames(t *testing.T) {
+	const envelope = `{"ocs":{"meta":{"statuscode":200},"data":%s}}`
+	p, err := directory(t, 200, fmt.Sprintf(envelope, `{"id":4711,"displayname":12,"groups":[7,"staff"]}`)).Person(t.Context(), "4711")
+	if err != nil || p.ID != "4711" || p.Name != "12" || !slices.Equal(p.Groups, []string{"7", "staff"}) {
+		t.Errorf("Person = %+v, %v", p, err)
+	}
+	all, _, err := directory(t, 200, fmt.Sprintf(envelope, `{"users":[{"id":"0"},{"id":1}]}`)).People(t.Context(), "", 0, 9)
+	if err != nil || len(all) != 2 || all[0].ID != "0" || all[1].ID != "1" {
+		t.Errorf("People = %+v, %v", all, err)
+	}
+	members, err := directory(t, 200, fmt.Sprintf(envelope, `{"users":[4711,"b"]}`)).Members(t.Context(), "staff")
+	if err != nil || !slices.Equal(members, []string{"4711", "b"}) {
+		t.Errorf("Members = %v, %v", members, err)
 	}
 }
 
