@@ -137,12 +137,53 @@ func TestDAVChunkedUpload(t *testing.T) {
 		{"PROPFIND", uploads, "", nil, 404, ""},
 		{"MKCOL", uploads, "", nil, 201, ""},
 		{"MOVE", uploads + "/.file", "", []string{"Destination", file, "Overwrite", "F"}, 412, ""},
+		{"MOVE", uploads + "/.file", "", []string{"Destination", file, "If", "<" + file + `> (["bad"])`}, 412, ""},
+		{"MOVE", uploads + "/.file", "", []string{"Destination", file + "2", "If", "<" + file + `2> (["bad"])`}, 404, ""},
+		{"GET", file, "", nil, 200, "hello world"},
+		{"MOVE", uploads + "/.file", "", []string{"Destination", file, "If", "<" + file + `> (Not ["bad"])`}, 204, ""},
+		{"MKCOL", uploads, "", nil, 201, ""},
 		{"DELETE", uploads, "", nil, 204, ""},
 		{"PUT", "/remote.php/dav/uploads/admin/x/1", "x", nil, 404, ""},
 	} {
 		a := s.browser().do(step.method, step.path, step.body, append([]string{"Authorization", basic}, step.headers...)...)
 		if a.StatusCode != step.want || !strings.Contains(a.body, step.says) {
 			t.Errorf("%s %s = %s %s, want %d with %q", step.method, step.path, a.Status, a.body, step.want, step.says)
+		}
+	}
+}
+
+// TestDAVSearch: what Nextcloud cannot look for, or order by, is refused, and
+// the offset has a namespace of its own.
+func TestDAVSearch(t *testing.T) {
+	s := serve(t, Options{})
+	r := http.Request{Header: http.Header{}}
+	r.SetBasicAuth(DefaultUser, DefaultPassword)
+	do := func(method, path, body string) answer {
+		return s.browser().do(method, path, body, "Authorization", r.Header.Get("Authorization"), "Content-Type", "text/xml")
+	}
+	const home = "/remote.php/dav/files/testdoc/"
+	for _, name := range []string{"a.scan", "b.scan", "c.scan"} {
+		do("PUT", home+name, "x")
+	}
+	const all = `<d:like><d:prop><d:displayname/></d:prop><d:literal>%.scan</d:literal></d:like>`
+	by := func(prop string) string {
+		return `<d:orderby><d:order><d:prop><` + prop + `/></d:prop><d:descending/></d:order></d:orderby>`
+	}
+	for _, tt := range []struct {
+		name, where, rest string
+		want, found       int
+	}{
+		{"by name", all, by("d:displayname"), 207, 3},
+		{"by file id", all, by("oc:fileid"), 400, 0},
+		{"file ids beyond one", `<d:gt><d:prop><oc:fileid/></d:prop><d:literal>1</d:literal></d:gt>`, "", 400, 0},
+		{"files of a length", `<d:eq><d:prop><d:getcontentlength/></d:prop><d:literal>1</d:literal></d:eq>`, "", 400, 0},
+		{"of some day on", `<d:and>` + all + `<d:gte><d:prop><d:getlastmodified/></d:prop><d:literal>0</d:literal></d:gte></d:and>`, "", 207, 3},
+		{"all but one", all, `<d:limit><d:nresults>5</d:nresults><ns:firstresult>1</ns:firstresult></d:limit>`, 207, 2},
+		{"an offset of another namespace", all, `<d:limit><d:nresults>5</d:nresults><nc:firstresult>1</nc:firstresult></d:limit>`, 207, 3},
+	} {
+		a := do("SEARCH", "/remote.php/dav/", `<?xml version="1.0"?><d:searchrequest xmlns:d="DAV:" xmlns:oc="http://owncloud.org/ns" xmlns:nc="http://nextcloud.org/ns" xmlns:ns="https://github.com/icewind1991/SearchDAV/ns"><d:basicsearch><d:select><d:prop><d:getetag/></d:prop></d:select><d:from><d:scope><d:href>/files/testdoc</d:href><d:depth>infinity</d:depth></d:scope></d:from><d:where>`+tt.where+`</d:where>`+tt.rest+`</d:basicsearch></d:searchrequest>`)
+		if n := strings.Count(a.body, ".scan<"); a.StatusCode != tt.want || n != tt.found {
+			t.Errorf("%s = %s with %d hits, want %d with %d: %s", tt.name, a.Status, n, tt.want, tt.found, a.body)
 		}
 	}
 }

@@ -55,21 +55,22 @@ func listed(header, etag string) bool {
 // ifHeader judges the If header. There are no locks here, so no lock token is
 // ever right. One list that holds is enough.
 func (c *davCall) ifHeader(list, own string) error {
-	at, rest := own, list
+	at, rest, tag := own, list, ""
 	for {
 		rest = strings.TrimSpace(rest)
 		switch {
 		case rest == "":
 			return unmet("If", "None of the tokens provided in the If: header matched", "")
 		case rest[0] == '<':
-			tag, after, _ := strings.Cut(rest[1:], ">")
-			etag, err := c.etagOf(tag)
-			if err != nil {
-				return err
-			}
-			at, rest = etag, after
+			tag, rest, _ = strings.Cut(rest[1:], ">")
 		case rest[0] == '(':
 			conditions, after, _ := strings.Cut(rest[1:], ")")
+			if tag != "" && strings.Contains(conditions, "[") { // else nobody looks
+				var err error
+				if at, err = c.etagOf(tag); err != nil {
+					return err
+				}
+			}
 			if holds(conditions, at) {
 				return nil
 			}
@@ -80,15 +81,20 @@ func (c *davCall) ifHeader(list, own string) error {
 	}
 }
 
-// etagOf is the entity tag of what a tagged list names; "" for nothing.
+// etagOf is the entity tag of what a tagged list names; "" for a folder's that
+// has none. What is not there is 404, whatever is asked of it.
 func (c *davCall) etagOf(href string) (string, error) {
 	place, err := c.placeOf(href)
 	if err != nil {
 		return "", err
 	}
+	return c.etagAt(place)
+}
+
+func (c *davCall) etagAt(place string) (string, error) {
 	r, err := c.resolve(place)
 	if err != nil {
-		return "", nil
+		return "", err
 	}
 	for _, p := range r.props {
 		if p.is(nsDAV, "getetag") {

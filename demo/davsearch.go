@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // found is a file and its place.
@@ -45,11 +46,19 @@ func (c *davCall) search() (*reply, error) {
 		top, _, _ := strings.Cut(place, "/")
 		return nil, notHere("File not found: " + top + " in 'root'")
 	}
-	where := basic.child(nsDAV, "where")
+	where, order := basic.child(nsDAV, "where"), basic.child(nsDAV, "orderby").kids
+	for _, o := range order {
+		if prop := firstOf(o.child(nsDAV, "prop")); !slices.Contains(sortable, prop) {
+			return nil, refused(http.StatusBadRequest, "requested order by property is not sortable")
+		}
+	}
+	if len(where.kids) == 0 || slices.ContainsFunc(where.kids, func(e element) bool { return !searchable(e) }) {
+		return nil, refused(http.StatusBadRequest, "requested search property is not searchable")
+	}
 	hits := slices.DeleteFunc(allFiles(n, place, scope.child(nsDAV, "depth").text != "1"), func(f found) bool {
 		return slices.ContainsFunc(where.kids, func(e element) bool { return !f.meets(e) })
 	})
-	for _, o := range slices.Backward(basic.child(nsDAV, "orderby").kids) {
+	for _, o := range slices.Backward(order) {
 		down := o.child(nsDAV, "descending").Local != ""
 		name := firstOf(o.child(nsDAV, "prop"))
 		slices.SortStableFunc(hits, func(a, b found) int {
@@ -60,11 +69,13 @@ func (c *davCall) search() (*reply, error) {
 		})
 	}
 	limit := basic.child(nsDAV, "limit")
-	skip, _ := strconv.Atoi(limit.child(nsNC, "firstresult").text)
+	skip, _ := strconv.Atoi(limit.child(nsSearch, "firstresult").text)
 	hits = hits[min(max(skip, 0), len(hits)):]
-	if most, err := strconv.Atoi(limit.child(nsDAV, "nresults").text); err == nil && most > 0 {
-		hits = hits[:min(most, len(hits))]
+	most, err := strconv.Atoi(limit.child(nsDAV, "nresults").text)
+	if err != nil || most <= 0 {
+		most = 100
 	}
+	hits = hits[:min(most, len(hits))]
 	w := wantedOf(basic.child(nsDAV, "select"))
 	var list []element
 	for _, f := range hits {
@@ -73,6 +84,30 @@ func (c *davCall) search() (*reply, error) {
 	a := c.multistatus("", list...)
 	a.header.Set("Content-Type", `application/xml; charset="utf-8"`)
 	return a, nil
+}
+
+// nsSearch is of the library that answers SEARCH in Nextcloud.
+const nsSearch = "https://github.com/icewind1991/SearchDAV/ns"
+
+// sortable are the properties that results may be ordered by: the file id is
+// not among them.
+var sortable = []string{"displayname", "getcontenttype", "getlastmodified", "size", "favorite"}
+
+// comparisons are by which operators a property may be searched.
+var comparisons = map[string][]string{
+	"displayname": {"eq", "like"}, "getcontenttype": {"eq", "like"}, "favorite": {"eq"}, "fileid": {"eq"},
+	"getlastmodified": {"eq", "gt", "lt", "gte", "lte"}, "size": {"eq", "gt", "lt", "gte", "lte"},
+}
+
+// searchable reports whether a condition is one that Nextcloud can look for.
+func searchable(e element) bool {
+	switch e.Local {
+	case "and", "or", "not":
+		return !slices.ContainsFunc(e.kids, func(k element) bool { return !searchable(k) })
+	case "is-collection":
+		return true
+	}
+	return slices.Contains(comparisons[firstOf(e.child(nsDAV, "prop"))], e.Local)
 }
 
 // firstOf is the name of an element's first child.
@@ -122,7 +157,7 @@ func compare(a, b string) int {
 // nobody knows holds for nothing.
 func (f found) meets(e element) bool {
 	name, literal := firstOf(e.child(nsDAV, "prop")), e.child(nsDAV, "literal").text
-	if t, err := http.ParseTime(literal); err == nil && name == "getlastmodified" {
+	if t, err := time.Parse(time.RFC3339, literal); err == nil && name == "getlastmodified" {
 		literal = strconv.FormatInt(t.Unix(), 10)
 	}
 	switch e.Local {

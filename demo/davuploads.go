@@ -128,6 +128,13 @@ func (c *davCall) uploadMethod() (*reply, error) {
 		delete(u.parts, part)
 		return done(http.StatusNoContent), nil
 	case m == "MOVE" && part == assembly:
+		etag, err := c.etagAt(c.path)
+		if err != nil {
+			return nil, err
+		}
+		if a, err := c.conditions(etag, u.made, true); a != nil || err != nil {
+			return a, err
+		}
 		return c.assemble(id, u)
 	}
 	r, err := c.resolve(c.path)
