@@ -44,7 +44,13 @@ type Config struct {
 	Watch        watch.Config                 `yaml:"watch"`
 	Telemetry    TelemetryConfig              `yaml:"telemetry"`
 
-	SecretFiles map[string]string `yaml:"-"` // the files that secrets were read from, by key
+	SecretFiles map[string]secretFile `yaml:"-"` // the files that secrets were read from, by key
+}
+
+// secretFile is a file that a secret was read from, and what was in it then.
+type secretFile struct {
+	Path string
+	Text session.Secret
 }
 
 // TelemetryConfig is the section "telemetry": what the program says of itself.
@@ -121,7 +127,7 @@ func loadAll(path string, explicit bool, getenv func(string) (string, bool), env
 	var data []byte
 	if path != "" {
 		var err error
-		data, err = readFile(path)
+		data, err = readConfig(path)
 		if errors.Is(err, fs.ErrNotExist) && !explicit {
 			path = ""
 		} else if err != nil {
@@ -232,30 +238,20 @@ func within(key, outer string) bool {
 	return ok && rest != "" && (rest[0] == '.' || rest[0] == '[')
 }
 
-// readFile reads a file of at most maxConfigBytes. The error leaves the name out.
-func readFile(name string) ([]byte, error) { return readAtMost(name, maxConfigBytes) }
-
-func readAtMost(name string, limit int64) ([]byte, error) {
+// readConfig reads the configuration file, which may be a pipe, of at most
+// maxConfigBytes. The error leaves the name out.
+func readConfig(name string) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, withoutPath(err)
+		return nil, session.WithoutPath(err)
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	data, err := io.ReadAll(io.LimitReader(f, maxConfigBytes+1))
 	if err != nil {
-		return nil, withoutPath(err)
+		return nil, session.WithoutPath(err)
 	}
-	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("is larger than %d KiB", limit>>10)
+	if len(data) > maxConfigBytes {
+		return nil, fmt.Errorf("is larger than %d KiB", maxConfigBytes>>10)
 	}
 	return data, nil
-}
-
-// withoutPath is the bare reason of a file error, such as "permission denied".
-func withoutPath(err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	return err
 }

@@ -14,7 +14,8 @@ type guideName struct{ name, key string }
 
 // guideNames are the variables that installations set up by the guide have
 // already. Secret ones have _FILE twins. Every other NEXTCLOUD_* variable is
-// passed over in silence: it belongs to Nextcloud's own container.
+// passed over in silence, unless it is nearly one of these: it belongs to
+// Nextcloud's own container.
 func guideNames() []guideName {
 	return []guideName{
 		{"NEXTCLOUD_BASE_URL", "nextcloud.url"},
@@ -156,25 +157,40 @@ func unline(n *yaml.Node) {
 	}
 }
 
-// unknownVariables finds ANTEROOM_* variables that set nothing.
+// unknownVariables finds ANTEROOM_* variables that set nothing, and NEXTCLOUD_*
+// ones that are nearly the guide's.
 func (l *loader) unknownVariables(environ []string, all []leaf) {
 	known := []string{"ANTEROOM_CONFIG"} // the command line's --config
+	var guide []string
 	paths := map[string]string{}
+	add := func(names []string, name string, of leaf) []string {
+		paths[name] = of.path
+		if !isSecret(of.typ) {
+			return append(names, name)
+		}
+		paths[name+"_FILE"] = of.path
+		return append(names, name, name+"_FILE")
+	}
 	for _, leaf := range all {
-		name := envName(leaf.path)
-		known, paths[name] = append(known, name), leaf.path
-		if isSecret(leaf.typ) {
-			known, paths[name+"_FILE"] = append(known, name+"_FILE"), leaf.path
+		known = add(known, envName(leaf.path), leaf)
+		if name := guideNameOf(leaf.path); name != "" {
+			guide = add(guide, name, leaf)
 		}
 	}
 	service := regexp.MustCompile(serviceLink)
 	for _, kv := range environ {
 		name, value, _ := strings.Cut(kv, "=")
-		if !strings.HasPrefix(name, "ANTEROOM_") || value == "" || slices.Contains(known, name) || service.MatchString(kv) {
+		if value == "" || slices.Contains(known, name) || slices.Contains(guide, name) || service.MatchString(kv) {
+			continue
+		}
+		near := ""
+		if strings.HasPrefix(name, "ANTEROOM_") {
+			near = nearest(name, known)
+		} else if near = slipOf(name, guide); near == "" {
 			continue
 		}
 		l.source = name
-		if near := nearest(name, known); near != "" {
+		if near != "" {
 			l.fault("", 0, "is not a variable; did you mean %s?", near)
 			l.spoil(paths[near])
 		} else {

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"os"
+	"syscall"
 	"testing"
 	"time"
 
@@ -129,6 +131,8 @@ func TestFaultsOfTheEnvironment(t *testing.T) {
 		{"bad value of the guide's", env{"NEXTCLOUD_BASE_URL": "cloud"}, "NEXTCLOUD_BASE_URL: nextcloud.url: is \"cloud\"; write a URL that begins with http:// or https://\n"},
 		{"misspelt", env{"ANTEROOM_SESSION_IDLE_TIME_OUT": "5m"}, "ANTEROOM_SESSION_IDLE_TIME_OUT: is not a variable; did you mean ANTEROOM_SESSION_IDLE_TIMEOUT?\n"},
 		{"unlike any", env{"ANTEROOM_COLOUR_OF_THE_FRONT_PAGE": "blue"}, "ANTEROOM_COLOUR_OF_THE_FRONT_PAGE: is not a variable; it is ANTEROOM_ and a key of the configuration, such as ANTEROOM_UPSTREAM\n"},
+		{"misspelt, of the guide", env{"NEXTCLOUD_CLIENT_SECERT": "canary"}, "NEXTCLOUD_CLIENT_SECERT: is not a variable; did you mean NEXTCLOUD_CLIENT_SECRET?\n"},
+		{"misspelt twin, of the guide", env{"NEXTCLOUD_ADMIN_PASSWORD_FLIE": "x", "NEXTCLOUD_ADMIN_USER": "admin"}, "NEXTCLOUD_ADMIN_PASSWORD_FLIE: is not a variable; did you mean NEXTCLOUD_ADMIN_PASSWORD_FILE?\n"},
 		{"no secret, no twin", env{"ANTEROOM_SIGNIN_CLIENT_ID_FILE": "x"}, "ANTEROOM_SIGNIN_CLIENT_ID_FILE: is not a variable; did you mean ANTEROOM_SIGNIN_CLIENT_ID?\n"},
 		{"both twins", env{"NEXTCLOUD_CLIENT_SECRET": "canary", "NEXTCLOUD_CLIENT_SECRET_FILE": "x"}, "NEXTCLOUD_CLIENT_SECRET_FILE: signin.client_secret: stands beside NEXTCLOUD_CLIENT_SECRET; keep one of the two\n"},
 		{"secret's file not there", env{"ANTEROOM_IDENTITY_JWT_SECRET_FILE": "not-there", "ANTEROOM_IDENTITY_JWT_ALGORITHM": "HS256"}, "ANTEROOM_IDENTITY_JWT_SECRET_FILE: identity.jwt.secret: names \"not-there\", which cannot be read: no such file or directory\n"},
@@ -137,6 +141,7 @@ func TestFaultsOfTheEnvironment(t *testing.T) {
 		{"routes' values", env{"ANTEROOM_ROUTES": "[{path: docs, alow: public}]"}, "ANTEROOM_ROUTES: routes[0].alow: is not a key; did you mean allow?\nANTEROOM_ROUTES: routes[0].path: is \"docs\"; begin it with /\n"},
 		{"routes are no YAML", env{"ANTEROOM_ROUTES": "[{"}, "ANTEROOM_ROUTES: routes: is not YAML: did not find expected node content\n"},
 		{"second entry's rule", env{"ANTEROOM_ROUTES": "[{path: /a}, {path: /a/b}]"}, "ANTEROOM_ROUTES: routes[1]: is never reached: routes[0] comes first and takes all of it; put this one above\n"},
+		{"misspelt store", env{"ANTEROOM_SESSION_STORE": "redus", "ANTEROOM_SESSION_REDIS_URL": "redis://localhost"}, "ANTEROOM_SESSION_STORE: session.store: is \"redus\"; write memory, cookie or redis\n"},
 		{"user without password", env{"NEXTCLOUD_ADMIN_USER": "admin"}, "integrations.directory.password: is not set, though username is; set both or neither\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -158,6 +163,15 @@ func TestVariablesThatAreNotOurs(t *testing.T) {
 		"ANTEROOM_NO_SUCH_KEY":            "", // empty counts as unset
 		"NEXTCLOUD_TRUSTED_DOMAINS":       "localhost",
 		"NEXTCLOUD_TABLE_PREFIX":          "oc_",
+		"NEXTCLOUD_ADMIN_USER_FILE":       "/run/secrets/admin",
+		"NEXTCLOUD_DATA_DIR":              "/data",
+		"NEXTCLOUD_URL":                   "https://cloud.example.com", // somebody else's
+		"NEXTCLOUD_USERNAME":              "va",
+		"NEXTCLOUD_PASSWORD":              "x",
+		"NEXTCLOUD_DAV_URL":               "https://cloud.example.com/dav",
+		"NEXTCLOUD_FTP_URL":               "ftp://cloud.example.com",
+		"NEXTCLOUD_PORT":                  "tcp://10.0.0.3:80", // Kubernetes, for a Service called nextcloud
+		"NEXTCLOUD_SERVICE_HOST":          "10.0.0.3",
 		"ANTEROOM_SERVICE_HOST":           "10.0.0.1", // Kubernetes, for a Service called anteroom
 		"ANTEROOM_SERVICE_PORT":           "8000",
 		"ANTEROOM_SERVICE_PORT_HTTP":      "8000",
@@ -172,15 +186,20 @@ func TestVariablesThatAreNotOurs(t *testing.T) {
 	}), "")
 }
 
-// TestSecretFileIsBounded: a secret's file is small, or it is another file.
+// TestSecretFileIsBounded: a secret's file is a small one, or it is another's.
 func TestSecretFileIsBounded(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if err := os.WriteFile("large", make([]byte, maxSecretBytes+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, faults := smallest().with(env{"NEXTCLOUD_CLIENT_SECRET_FILE": "large"}).load("", false)
-	want := "NEXTCLOUD_CLIENT_SECRET_FILE: signin.client_secret: names \"large\", which cannot be read: is larger than 64 KiB\n"
-	if got := faultText(faults); got != want {
-		t.Errorf("faults = %q, want %q", got, want)
+	if err := syscall.Mkfifo("pipe", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, why := range map[string]string{"large": "is larger than 64 KiB", "pipe": "is a named pipe, not a regular file", "/dev/zero": "is a device, not a regular file"} {
+		_, faults := smallest().with(env{"NEXTCLOUD_CLIENT_SECRET_FILE": name}).load("", false)
+		want := fmt.Sprintf("NEXTCLOUD_CLIENT_SECRET_FILE: signin.client_secret: names %q, which cannot be read: %s\n", name, why)
+		if got := faultText(faults); got != want {
+			t.Errorf("faults = %q, want %q", got, want)
+		}
 	}
 }

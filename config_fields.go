@@ -83,7 +83,8 @@ type leaf struct {
 	value reflect.Value
 }
 
-// leaves lists the keys of a configuration struct, through all its sections.
+// leaves lists the keys of a configuration struct, through all its sections. What
+// has a word or members of its own (allow) comes before its members.
 func leaves(v reflect.Value, path string) []leaf {
 	var all []leaf
 	for _, f := range fieldsOf(v.Type()) {
@@ -92,6 +93,9 @@ func leaves(v reflect.Value, path string) []leaf {
 			all = append(all, leaves(v.Field(f.index), at)...)
 		} else {
 			all = append(all, leaf{f, at, v.Field(f.index)})
+			if f.typ.Kind() == reflect.Struct {
+				all = append(all, leaves(v.Field(f.index), at)...)
+			}
 		}
 	}
 	return all

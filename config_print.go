@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -15,8 +16,8 @@ import (
 	"anteroom/session"
 )
 
-// redactedConfig is the effective configuration as YAML, with every secret as
-// [redacted]. But for the secrets, it can be loaded again and means the same.
+// redactedConfig is the effective configuration as YAML, with every secret, and
+// every value in a URL's query, as [redacted]. But for the secrets, it can be loaded again and means the same.
 func redactedConfig(c *Config) string {
 	var out bytes.Buffer
 	enc := yaml.NewEncoder(&out)
@@ -64,9 +65,26 @@ func toNode(v reflect.Value) *yaml.Node {
 		}
 		return n
 	case reflect.String:
-		return scalar(v.String())
+		return scalar(withoutQuery(v.String()))
 	}
 	return &yaml.Node{Kind: yaml.ScalarNode, Value: fmt.Sprint(v.Interface())} // numbers, true and false
+}
+
+// withoutQuery is a text that is, where it is a URL with a query, without the
+// values in that: collectors and webhooks are given tokens there.
+func withoutQuery(text string) string {
+	address, query, asked := strings.Cut(text, "?")
+	if !asked || !strings.HasPrefix(address, "http://") && !strings.HasPrefix(address, "https://") {
+		return text
+	}
+	pairs := strings.Split(query, "&")
+	for i, pair := range pairs {
+		name, _, named := strings.Cut(pair, "=")
+		if pairs[i] = session.Secret("").String(); named {
+			pairs[i] = name + "=" + pairs[i]
+		}
+	}
+	return address + "?" + strings.Join(pairs, "&")
 }
 
 func structNode(v reflect.Value) *yaml.Node {

@@ -20,7 +20,7 @@ func (l *loader) checkMail() {
 	}
 	l.checkAuthorities(key+".ca_file", m.CAFile)
 	if m.From != "" {
-		if a, err := mail.ParseAddress(m.From); err != nil || strings.ContainsFunc(m.From, func(c rune) bool { return c < ' ' || c > '~' }) || a.Name != "" {
+		if a, err := mail.ParseAddress(m.From); err != nil || strings.ContainsFunc(m.From, func(c rune) bool { return c < ' ' || c > '~' }) || a.Address != m.From {
 			l.breaks(key+".from", "is no mail address, such as voiceassist@example.com")
 		}
 	} else if m.SMTP != "" && m.Username != "" && !strings.Contains(m.Username, "@") {

@@ -107,8 +107,8 @@ func settleIntegrations(i *integrations.Config, nextcloud string) {
 }
 
 // settleDAV fills in where a DAV service lives, where it is mounted and whose
-// credential it is used with. One of which nothing is said but its address has
-// no mount: its path may be the application's.
+// credential it is used with. One of which nothing is said but its address is not
+// served, to nobody and at no path: its path may be the application's.
 func settleDAV(d *integrations.DAV, url, mount string) {
 	d.URL = strings.TrimSuffix(cmp.Or(settled(d.URL), url), "/")
 	d.Scope = strings.TrimSuffix(d.Scope, "/")
@@ -119,7 +119,7 @@ func settleDAV(d *integrations.DAV, url, mount string) {
 		d.Mount = integrations.NoMount
 	}
 	d.Mount = strings.TrimSuffix(d.Mount, "/")
-	if d.Credential == "" {
+	if d.Credential == "" && d.Said() {
 		d.Credential = "user"
 		if d.Username != "" {
 			d.Credential = "service"

@@ -212,6 +212,22 @@ func TestPrintedConfigurationLoadsAgain(t *testing.T) {
 	}
 }
 
+// TestPrintedQueries: tokens are kept in queries of URLs, too.
+func TestPrintedQueries(t *testing.T) {
+	for text, want := range map[string]string{
+		"https://collector/x?token=canary-a&plain&b=": "https://collector/x?token=[redacted]&[redacted]&b=[redacted]",
+		"http://localhost:1/?canary":                  "http://localhost:1/?[redacted]",
+		"https://collector/x":                         "https://collector/x",
+		"what is it?":                                 "what is it?",
+	} {
+		c := mustLoad(t, nil, "testdata/config/good/smallest.yaml")
+		c.Audit.Output, c.Audit.Copies = text, []string{text}
+		if printed := redactedConfig(c); strings.Contains(printed, "canary") || strings.Count(printed, want) != 2 {
+			t.Errorf("%s is printed as\n%s\nwant %s", text, printed, want)
+		}
+	}
+}
+
 func TestFileNotThere(t *testing.T) {
 	t.Chdir(t.TempDir())
 	mustLoad(t, smallest(), "")
@@ -335,4 +351,31 @@ func FuzzLoadConfig(f *testing.F) {
 			t.Error("redactedConfig = nothing, want the configuration")
 		}
 	})
+}
+
+// TestEveryDocumentedVariable is one: of each key that the reference gives a
+// variable, the loader knows it.
+func TestEveryDocumentedVariable(t *testing.T) {
+	known := map[string]bool{}
+	for _, l := range leaves(reflect.ValueOf(&Config{}).Elem(), "") {
+		known[envName(l.path)] = true
+	}
+	for _, k := range configReference() {
+		if k.Env != "" && !known[k.Env] {
+			t.Errorf("%s has the variable %s in the reference, which nobody reads", k.Path, k.Env)
+		}
+	}
+}
+
+// TestAllowInVariables: its members have variables, each beside the others.
+func TestAllowInVariables(t *testing.T) {
+	cfg, faults := smallest().with(env{"NEXTCLOUD_WEBDAV_USERNAME": "svc", "NEXTCLOUD_WEBDAV_PASSWORD": "x",
+		"ANTEROOM_INTEGRATIONS_WEBDAV_ALLOW_GROUPS": "doctors, nurses", "ANTEROOM_INTEGRATIONS_WEBDAV_ALLOW_USERS": "ada"}).load("", false)
+	if len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	want := authz.Allow{Groups: []string{"doctors", "nurses"}, Users: []string{"ada"}}
+	if diff := cmp.Diff(want, cfg.Integrations.WebDAV.Allow); diff != "" {
+		t.Errorf("allow (-want +got)\n%s", diff)
+	}
 }

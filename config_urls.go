@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"anteroom/session"
 )
 
 // urlAt reads a key's URL into its normal form, or notes what is wrong with it
@@ -181,7 +183,7 @@ func brief(d time.Duration) string {
 // readableAt returns the content of the file a key names, or notes that it
 // cannot be read.
 func (l *loader) readableAt(key, name string) ([]byte, bool) {
-	data, err := readFile(name)
+	data, _, err := session.ReadFile(name, maxConfigBytes)
 	if err != nil {
 		l.breaks(key, "names %s, which cannot be read: %v", quoted(name), err)
 		return nil, false

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"testing"
 
 	"anteroom/test/loopback"
@@ -31,6 +32,34 @@ func TestParseURL(t *testing.T) {
 	} {
 		if u, err := parseURL(text, "http", "https", "h2c", "unix"); err == nil {
 			t.Errorf("parseURL(%q) = %s, want an error", text, u)
+		}
+	}
+}
+
+// TestUpstreamIsNotOurs: requests that would go round in a circle are found
+// before they do.
+func TestUpstreamIsNotOurs(t *testing.T) {
+	for _, tt := range []struct {
+		upstream, listen string
+		ours             bool
+	}{
+		{"http://localhost:8000", ":8000", true},
+		{"http://127.0.0.1:8000", ":8000", true},
+		{"http://localhost:8000", "127.0.0.1:8000", true},
+		{"http://[::1]:8000", "[::]:8000", true},
+		{"http://0.0.0.0:8000", "LOCALHOST:8000", true},
+		{"https://Anteroom:443", "anteroom:443", true},
+		{"http://10.0.0.5", "10.0.0.5:80", true},
+		{"http://localhost:8001", ":8000", false},
+		{"http://app:8000", ":8000", false}, // another machine's
+		{"http://127.0.0.1:8000", "10.0.0.5:8000", false},
+		{"http://127.0.0.2:8000", "127.0.0.1:8000", false},
+		{"unix:/run/app.sock", ":8000", false},
+	} {
+		c, faults := smallest().with(env{"ANTEROOM_UPSTREAM": tt.upstream, "ANTEROOM_SERVER_LISTEN": tt.listen, "ANTEROOM_SERVER_ALLOW_PLAINTEXT": "application"}).load("", false)
+		said := faultText(faults)
+		if (c == nil) != tt.ours || tt.ours && !strings.Contains(said, "ANTEROOM_UPSTREAM: upstream: is where Anteroom itself listens (server.listen is ") {
+			t.Errorf("upstream %s with %s: %q; is it ours: %v", tt.upstream, tt.listen, said, tt.ours)
 		}
 	}
 }

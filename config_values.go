@@ -22,7 +22,9 @@ func setText(v reflect.Value, f field, text string) error {
 	var err error
 	switch p := v.Addr().Interface().(type) {
 	case *string:
-		*p, err = text, oneOf(text, f.oneof)
+		if *p = text; text != "" || f.def != "" { // else it is as if it were not said
+			err = oneOf(text, f.oneof)
+		}
 	case *session.Secret:
 		*p = session.Secret(text)
 	case *bool:
@@ -127,7 +129,7 @@ func splitMap(text string) (map[string]string, error) {
 // setSecretFile sets a secret from a file's content, without the white space
 // around it; a list of secrets from its lines. It notes which file a key's is.
 func (l *loader) setSecretFile(v reflect.Value, key, name string) error {
-	data, err := readAtMost(name, maxSecretBytes)
+	data, _, err := session.ReadFile(name, maxSecretBytes)
 	if err != nil {
 		return fmt.Errorf("names %s, which cannot be read: %w", quoted(name), err)
 	}
@@ -142,8 +144,8 @@ func (l *loader) setSecretFile(v reflect.Value, key, name string) error {
 		*p, err = splitSecrets(text, "\n")
 	}
 	if l.cfg.SecretFiles == nil {
-		l.cfg.SecretFiles = map[string]string{}
+		l.cfg.SecretFiles = map[string]secretFile{}
 	}
-	l.cfg.SecretFiles[key] = name
+	l.cfg.SecretFiles[key] = secretFile{name, session.Secret(text)}
 	return err
 }

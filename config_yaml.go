@@ -153,17 +153,21 @@ func (l *loader) unknownKey(path string, k *yaml.Node, fields []field) {
 		return
 	}
 	var names []string
+	of := map[string]string{} // the key that a name sets
 	for _, f := range fields {
-		names = append(names, f.name)
+		for _, name := range twins(f.name, isSecret(f.typ)) {
+			names = append(names, name)
+			of[name] = join(path, f.name)
+		}
 	}
 	if k.Value == "<<" {
 		l.fault(key, k.Line, "is a merge key; write the keys out")
 	} else if near := nearest(k.Value, names); near != "" {
 		l.fault(key, k.Line, "is not a key; did you mean %s?", near)
-		l.spoil(join(path, near))
-	} else if home := homeOf(k.Value); home != "" {
+		l.spoil(of[near])
+	} else if home, sets := homeOf(k.Value); home != "" {
 		l.fault(key, k.Line, "is not a key here; did you mean %s?", home)
-		l.spoil(home)
+		l.spoil(sets)
 	} else {
 		l.fault(key, k.Line, "is not a key; here may be: %s", strings.Join(names, ", "))
 	}

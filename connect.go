@@ -156,6 +156,8 @@ func (c *connecting) invite(flow integrations.Flow) {
 const (
 	askEvery = 2 * time.Second
 	askLimit = 30 * time.Second
+
+	leaveLimit = 5 * time.Second // for the last question
 )
 
 // granted waits until the app password was granted.
@@ -166,7 +168,7 @@ func (c *connecting) granted(ctx context.Context, flow integrations.Flow) (sessi
 	lost := false
 	for time.Now().Before(end) {
 		if !c.wait.rest(ctx, askEvery) {
-			return session.Credential{}, stopped(ctx, nil)
+			return session.Credential{}, c.leave(ctx, flow)
 		}
 		one, cancel := context.WithTimeout(context.WithoutCancel(ctx), askLimit)
 		cred, found, err := c.flow.Fetch(one, flow)
@@ -188,6 +190,17 @@ func (c *connecting) granted(ctx context.Context, flow integrations.Flow) (sessi
 		text += ". If it was granted, Nextcloud's answer got lost: delete that device in Nextcloud first (Personal settings, Security, Devices & sessions)"
 	}
 	return session.Credential{}, errors.New(text)
+}
+
+// leave looks a last time, so that what was granted just before somebody stopped
+// us does not stay at Nextcloud.
+func (c *connecting) leave(ctx context.Context, flow integrations.Flow) error {
+	one, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveLimit)
+	defer cancel()
+	if cred, found, err := c.flow.Fetch(one, flow); err == nil && found {
+		return c.giveBack(ctx, cred, stopped(ctx, nil))
+	}
+	return stopped(ctx, nil)
 }
 
 // stopped is what becomes of an error where somebody stopped us.
@@ -254,6 +267,9 @@ func (c *connecting) say(login, owner string, doubt error) error {
 	fmt.Fprintf(&b, "The app password of %s is in %s.\n", who, name)
 	if doubt != nil {
 		b.WriteString("It could not be tried, for Nextcloud does not answer now: see 'anteroom doctor' later.\n")
+	}
+	if c.file.replaced {
+		b.WriteString("An app password that the file had before stays good at Nextcloud: delete it there (Personal settings, Security, Devices & sessions).\n")
 	}
 	b.WriteString("\nSet, for what the service account is used for:\n\n")
 	for _, prefix := range []string{"NEXTCLOUD_WEBDAV", "NEXTCLOUD_CALDAV"} {

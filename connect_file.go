@@ -13,8 +13,9 @@ import (
 // pendingFile is a file for a secret that is about to be written: what is put
 // into it is all there, or nothing is.
 type pendingFile struct {
-	name string
-	tmp  *os.File
+	name     string
+	tmp      *os.File
+	replaced bool // there was another before
 }
 
 // openPasswordFile sees to it, before anybody is asked for anything, that a
@@ -26,9 +27,9 @@ func openPasswordFile(name string, force bool) (*pendingFile, error) {
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*") // mode 0600, and never what is there already
 	if err != nil {
-		return nil, fmt.Errorf("writing beside %s: %w", name, withoutPath(err))
+		return nil, fmt.Errorf("writing beside %s: %w", name, session.WithoutPath(err))
 	}
-	return &pendingFile{name, tmp}, nil
+	return &pendingFile{name: name, tmp: tmp}, nil
 }
 
 // replaceable reports why a file must not be replaced.
@@ -38,7 +39,7 @@ func replaceable(name string, force bool) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return fmt.Errorf("looking at %s: %w", name, withoutPath(err))
+		return fmt.Errorf("looking at %s: %w", name, session.WithoutPath(err))
 	case info.Mode()&fs.ModeSymlink != 0:
 		return fmt.Errorf("%s is a symbolic link, which is not followed; name the file itself, with --to", name)
 	case !info.Mode().IsRegular():
@@ -48,7 +49,7 @@ func replaceable(name string, force bool) error {
 	case info.Mode().Perm()&0o077 != 0:
 		return fmt.Errorf("%s is there, and others may use it (mode %04o): it does not look like a secret's; say --force if it may be replaced", name, info.Mode().Perm())
 	case !ownFile(info):
-		return fmt.Errorf("%s is another user's; say --force if it may be replaced", name)
+		return fmt.Errorf("%s is another user's: run this as that user, who would not be able to read what replaces it; or say --force", name)
 	}
 	return nil
 }
@@ -56,7 +57,7 @@ func replaceable(name string, force bool) error {
 // write puts the secret beside the name, and on the disk.
 func (p *pendingFile) write(s session.Secret) error {
 	_, err := p.tmp.WriteString(s.Reveal() + "\n")
-	return withoutPath(errors.Join(err, p.tmp.Sync()))
+	return session.WithoutPath(errors.Join(err, p.tmp.Sync()))
 }
 
 // put gives what was written its name.
@@ -64,8 +65,10 @@ func (p *pendingFile) put() error {
 	if err := replaceable(p.name, true); err != nil { // not that somebody put a link there meanwhile
 		return err
 	}
+	_, err := os.Lstat(p.name)
+	p.replaced = err == nil
 	if err := os.Rename(p.tmp.Name(), p.name); err != nil {
-		return withoutPath(err)
+		return session.WithoutPath(err)
 	}
 	_ = syncDir(filepath.Dir(p.name)) // it has its name, and some file systems know no such thing
 	return nil
@@ -81,8 +84,8 @@ func (p *pendingFile) discard() {
 func syncDir(name string) error {
 	d, err := os.Open(name)
 	if err != nil {
-		return withoutPath(err)
+		return session.WithoutPath(err)
 	}
 	defer d.Close()
-	return withoutPath(d.Sync())
+	return session.WithoutPath(d.Sync())
 }

@@ -136,6 +136,13 @@ func TestConnect(t *testing.T) {
 	if all, _ := os.ReadDir(g.dir); len(all) != 1 {
 		t.Errorf("%d files are left, want one", len(all))
 	}
+	const before = "the file had before stays good"
+	if strings.Contains(out, before) {
+		t.Errorf("it says %q, want nothing of one before", out)
+	}
+	if out, err = g.connect(t.Context(), demo.DefaultUser, demo.DefaultPassword, "--to", file); err != nil || !strings.Contains(out, before) {
+		t.Errorf("connect anew = %v, want that the one before stays good\n%s", err, out)
+	}
 }
 
 // TestConnectNeedsNextcloudAlone: what is to be obtained may be what the
@@ -190,6 +197,34 @@ func TestConnectStops(t *testing.T) {
 	}
 	if all, _ := os.ReadDir(g.dir); len(all) != 0 {
 		t.Errorf("%d files are left, want none", len(all))
+	}
+}
+
+// TestConnectStopsTooLate: what was granted just before is deleted again.
+func TestConnectStopsTooLate(t *testing.T) {
+	g := newGranting(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var granted atomic.Bool
+	g.says = func(w http.ResponseWriter, r *http.Request) bool {
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/login/v2/poll") && !granted.Load():
+			w.WriteHeader(http.StatusNotFound)
+			return true
+		case strings.HasSuffix(r.URL.Path, "/login/v2/grant") && r.Method == http.MethodPost:
+			g.cloud.ServeHTTP(w, r)
+			granted.Store(true)
+			cancel()
+			return true
+		}
+		return false
+	}
+	out, err := g.connect(ctx, demo.DefaultUser, demo.DefaultPassword, "--to", g.at("password"))
+	if err == nil || !strings.Contains(err.Error(), "stopped; nothing was written") {
+		t.Errorf("connect = %v, want that it was stopped\n%s", err, out)
+	}
+	if n := g.cloud.Calls(demo.AppPassword); !granted.Load() || n != 1 {
+		t.Errorf("granted = %v, %d calls on app passwords, want one that deletes it", granted.Load(), n)
 	}
 }
 

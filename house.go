@@ -42,6 +42,7 @@ type house struct {
 	server    *proxy.Server
 	trace     *trace.Tracer // nil: nothing is traced
 
+	live         integrations.Config // the section, with passwords that follow their files
 	secrets      *follower
 	clientSecret *followed      // nil: in no file
 	promote      *time.Timer    // of new sealing keys
@@ -185,7 +186,7 @@ func (h *house) buildServer(cookies *session.Cookies, codec *session.Codec) erro
 	}
 	h.server, err = proxy.New(proxy.Options{
 		Config: h.cfg.Server, Routes: h.cfg.Routes, Identity: h.cfg.Identity,
-		Integrations: liveSecrets(h.cfg, h.log), Nextcloud: h.nextcloud, Connections: h.granted,
+		Integrations: h.live, Nextcloud: h.nextcloud, Connections: h.granted,
 		Clients: h.cfg.Clients, People: h.signIn, Tokens: h.signIn,
 		Sessions: h.sessions, Cookies: cookies, SignIn: h.signIn,
 		Keys: h.keys, Asserter: upstream.NewAsserter(h.cfg.Identity, h.cfg.Server.PublicURL, h.keys, time.Now),

@@ -15,33 +15,36 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"anteroom/integrations"
+	"anteroom/integrations/mail"
 	"anteroom/session"
 )
 
 // leastRotation is how often passwords may be exchanged at most.
 const leastRotation = time.Hour
 
-// keptPassword is a service account's password in a file.
-type keptPassword struct {
-	key, user string
-	file      string
-	here      bool // it is for the Nextcloud of nextcloud.url
+// serviceAccount is an account that Anteroom has at a Nextcloud.
+type serviceAccount struct {
+	key, user string // the key is its password's
+	secret    session.Secret
+	file      string // that the password is in; "": in none
+	here      bool   // it is for the Nextcloud of nextcloud.url
 }
 
-// keptPasswords are those of service accounts that are in use.
-func keptPasswords(cfg *Config) (kept []keptPassword) {
+const mailPassword = "integrations.mail.password"
+
+func serviceAccounts(cfg *Config) (all []serviceAccount) {
 	i := &cfg.Integrations
-	add := func(name, user, address string) {
-		key := "integrations." + name + ".password"
-		if file, ok := cfg.SecretFiles[key]; ok && user != "" {
-			kept = append(kept, keptPassword{key, user, file, sameServer(address, cfg.Nextcloud.URL)})
-		}
+	add := func(key, user, address string, secret session.Secret) {
+		all = append(all, serviceAccount{key, user, secret, cfg.SecretFiles[key].Path, sameServer(address, cfg.Nextcloud.URL)})
 	}
-	add("webdav", i.WebDAV.Username, i.WebDAV.URL)
-	add("caldav", i.CalDAV.Username, i.CalDAV.URL)
-	add("carddav", i.CardDAV.Username, i.CardDAV.URL)
-	add("directory", i.Directory.Username, i.Directory.URL)
-	return kept
+	add("integrations.webdav.password", i.WebDAV.Username, i.WebDAV.URL, i.WebDAV.Password)
+	add("integrations.caldav.password", i.CalDAV.Username, i.CalDAV.URL, i.CalDAV.Password)
+	add("integrations.carddav.password", i.CardDAV.Username, i.CardDAV.URL, i.CardDAV.Password)
+	add("integrations.directory.password", i.Directory.Username, i.Directory.URL, i.Directory.Password)
+	if i.Mail.Nextcloud != 0 {
+		add(mailPassword, i.Mail.Username, i.Mail.AppURL, i.Mail.Password)
+	}
+	return all
 }
 
 func sameServer(a, b string) bool {
@@ -50,48 +53,81 @@ func sameServer(a, b string) bool {
 	return errX == nil && errY == nil && x.Scheme == y.Scheme && strings.EqualFold(x.Host, y.Host)
 }
 
-// liveSecrets is the section "integrations" with passwords that follow their
-// files; those in one file follow it together.
-func liveSecrets(cfg *Config, log *slog.Logger) integrations.Config {
-	i := cfg.Integrations
-	files := map[string]*integrations.SecretFile{}
-	follow := func(name string, read session.Secret, to **integrations.SecretFile) {
-		path, ok := cfg.SecretFiles["integrations."+name+".password"]
-		if !ok {
-			return
-		}
-		if files[path] == nil {
-			files[path] = integrations.NewSecretFile(path, read, log, nil)
-		}
-		*to = files[path]
-	}
-	follow("webdav", i.WebDAV.Password, &i.WebDAV.File)
-	follow("caldav", i.CalDAV.Password, &i.CalDAV.File)
-	follow("carddav", i.CardDAV.Password, &i.CardDAV.File)
-	follow("directory", i.Directory.Password, &i.Directory.File)
-	follow("mail", i.Mail.Password, &i.Mail.File)
-	return i
+// heldPassword is a service account's password that follows its file.
+type heldPassword struct {
+	key  string // of the first that has it
+	file *integrations.SecretFile
+	asks func(ctx context.Context, client *http.Client, password session.Secret) error // whether the service takes another
 }
 
-// rotations are those of every password file that can be rotated, or of one.
+// heldPasswords has service accounts' passwords follow their files. What is in
+// one file, of one account at one server, follows it together.
+func heldPasswords(cfg *Config, i *integrations.Config) (all []heldPassword) {
+	type account struct{ path, user, server string }
+	had := map[account]*integrations.SecretFile{}
+	hold := func(name, user, server string, to **integrations.SecretFile, asks func(context.Context, *http.Client, session.Secret) error) {
+		key := "integrations." + name + ".password"
+		from, ok := cfg.SecretFiles[key]
+		if !ok || user == "" {
+			return
+		}
+		if u, err := url.Parse(server); err == nil {
+			server = u.Scheme + "://" + strings.ToLower(u.Host)
+		}
+		at := account{from.Path, user, server}
+		if had[at] == nil {
+			had[at] = integrations.NewSecretFile(from.Path, from.Text, nil)
+			all = append(all, heldPassword{key, had[at], asks})
+		}
+		*to = had[at]
+	}
+	dav := func(name string, d *integrations.DAV) { hold(name, d.Username, d.URL, &d.File, d.Takes) }
+	dav("webdav", &i.WebDAV)
+	dav("caldav", &i.CalDAV)
+	dav("carddav", &i.CardDAV)
+	asks := func(base, user string) func(context.Context, *http.Client, session.Secret) error {
+		return func(ctx context.Context, client *http.Client, s session.Secret) error {
+			return integrations.TakesUser(ctx, base, client, session.Credential{User: user, Secret: s})
+		}
+	}
+	d, m := &i.Directory, &i.Mail
+	hold("directory", d.Username, d.URL, &d.File, asks(d.URL, d.Username))
+	if m.IMAP+m.SMTP == "" {
+		hold("mail", m.Username, m.AppURL, &m.File, asks(m.AppURL, m.Username))
+		return all
+	}
+	hold("mail", m.Username, m.IMAP+m.SMTP, &m.File, func(ctx context.Context, _ *http.Client, s session.Secret) error { return mail.Takes(ctx, *m, s) })
+	return all
+}
+
+// rotations are those of every password file that Nextcloud can exchange, or of
+// one, which has to be such a file.
 // tried may be nil.
 func rotations(cfg *Config, only string, client *http.Client, log *slog.Logger, tried func(done bool)) ([]*integrations.Rotation, []string, error) {
 	base, err := url.Parse(cfg.Nextcloud.URL)
 	if err != nil {
 		return nil, nil, fmt.Errorf("nextcloud.url: %w", err)
 	}
-	users := map[string]keptPassword{}
+	users := map[string]serviceAccount{}
+	accounts := serviceAccounts(cfg)
 	var all []*integrations.Rotation
 	var files []string
-	for _, k := range keptPasswords(cfg) {
+	for _, k := range accounts {
 		before, twice := users[k.file]
+		other := alsoIn(accounts, k)
 		switch {
+		case k.file == "" || k.user == "" || k.key == mailPassword:
+			continue
 		case only != "" && !sameFile(only, k.file):
 			continue
-		case !k.here:
+		case !k.here && only != "":
 			return nil, nil, fmt.Errorf("%s: its service is not at nextcloud.url, which alone is asked to exchange it", k.key)
+		case !k.here:
+			continue
 		case twice && before.user != k.user:
 			return nil, nil, fmt.Errorf("%s and %s are in one file for two users; give each a file", before.key, k.key)
+		case other != "":
+			return nil, nil, fmt.Errorf("%s is the app password of %s, and would be dead once that is exchanged; have it read from the same file (%s), or connect anew for one of them", other, k.key, k.file)
 		case twice:
 			continue
 		}
@@ -100,6 +136,17 @@ func rotations(cfg *Config, only string, client *http.Client, log *slog.Logger, 
 		all = append(all, integrations.NewRotation(integrations.RotationOptions{Base: base, Client: client, User: k.user, Path: k.file, Log: log, Tried: tried}))
 	}
 	return all, files, nil
+}
+
+// alsoIn is the key of an account that has the password of another, and not from
+// its file; "" where there is none. An exchange would leave it with a dead one.
+func alsoIn(accounts []serviceAccount, k serviceAccount) string {
+	for _, a := range accounts {
+		if a.user == k.user && a.secret == k.secret && a.here && (a.file == "" || !sameFile(a.file, k.file)) {
+			return a.key
+		}
+	}
+	return ""
 }
 
 func sameFile(a, b string) bool {

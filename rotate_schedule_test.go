@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -63,5 +64,47 @@ func TestRotateBadly(t *testing.T) {
 	}
 	if err := run(t.Context(), []string{"check"}, system{Environ: append(env, "ANTEROOM_INTEGRATIONS_ROTATE_EVERY=10m"), Out: &out, Err: &said}); err == nil || !strings.Contains(said.String(), "write 1h at least") {
 		t.Errorf("rotate_every of 10m = %v, %q, want a fault", err, said.String())
+	}
+}
+
+// TestRotateWhatOthersHave: an app password that is kept in a second place is
+// not exchanged, which would leave a dead one there.
+func TestRotateWhatOthersHave(t *testing.T) {
+	file := func(text string) string {
+		name := filepath.Join(t.TempDir(), "password")
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	one := file("canary-password\n")
+	for name, tc := range map[string]struct {
+		env  []string
+		dies string // key of what would be left with a dead one; "" for none
+	}{
+		"the same file":      {[]string{"NEXTCLOUD_CALDAV_USERNAME=u", "NEXTCLOUD_CALDAV_PASSWORD_FILE=" + one}, ""},
+		"a copy of the file": {[]string{"NEXTCLOUD_CALDAV_USERNAME=u", "NEXTCLOUD_CALDAV_PASSWORD_FILE=" + file("canary-password")}, "integrations.caldav.password"},
+		"the environment":    {[]string{"NEXTCLOUD_ADMIN_USER=u", "NEXTCLOUD_ADMIN_PASSWORD=canary-password"}, "integrations.directory.password"},
+		"the Mail app":       {[]string{"ANTEROOM_INTEGRATIONS_MAIL_NEXTCLOUD_ACCOUNT=1", "NEXTCLOUD_EMAIL_USERNAME=u", "NEXTCLOUD_EMAIL_PASSWORD=canary-password"}, "integrations.mail.password"},
+		"another password":   {[]string{"NEXTCLOUD_CALDAV_USERNAME=u", "NEXTCLOUD_CALDAV_PASSWORD=other"}, ""},
+		"another server":     {[]string{"NEXTCLOUD_CALDAV_URL=https://dav.example.org", "NEXTCLOUD_CARDDAV_URL=https://dav.example.org", "NEXTCLOUD_CALDAV_USERNAME=u", "NEXTCLOUD_CALDAV_PASSWORD_FILE=" + file("canary-password")}, ""},
+		"another account":    {[]string{"NEXTCLOUD_CALDAV_USERNAME=v", "NEXTCLOUD_CALDAV_PASSWORD=canary-password"}, ""},
+	} {
+		var out output
+		env := append(tc.env, "NEXTCLOUD_WEBDAV_USERNAME=u", "NEXTCLOUD_WEBDAV_PASSWORD_FILE="+one)
+		for key, value := range smallest() {
+			env = append(env, key+"="+value)
+		}
+		cfg, err := configured("", system{Environ: env, Out: &out, Err: &out})
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", name, err, out.String())
+		}
+		all, _, err := rotations(cfg, "", http.DefaultClient, nil, nil)
+		switch {
+		case tc.dies == "" && (err != nil || len(all) != 1):
+			t.Errorf("%s: rotations = %d, %v, want one", name, len(all), err)
+		case tc.dies != "" && (err == nil || !strings.Contains(err.Error(), tc.dies) || strings.Contains(err.Error(), "canary")):
+			t.Errorf("%s: rotations = %v, want it to name %s", name, err, tc.dies)
+		}
 	}
 }

@@ -1,17 +1,19 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"anteroom/integrations"
 	"anteroom/proxy/audit"
 	"anteroom/session"
 )
@@ -21,20 +23,24 @@ const (
 	// promoteAfter is how long new sealing keys only open: by then every replica
 	// has looked at the file.
 	promoteAfter = 30 * time.Second
+	untriedLooks = 5 // are left out after nobody gave a word on a new secret
 )
 
 // followed is a secret that was read from a file and may be exchanged there
-// while the program runs. The service accounts' passwords follow their files by
-// themselves (integrations.SecretFile), as do certificates and keys_file.
+// while the program runs. Certificates and keys_file follow theirs by themselves.
 type followed struct {
 	key, path string
 	// take takes the new secret, having tried it where it can be tried. Its error
-	// says why the old one stays, and never holds the secret.
+	// says why the old one stays, and never holds the secret; session.ErrUntried:
+	// nobody gave a word on it, and it is to be tried again.
 	take func(ctx context.Context, text string) error
 
 	mu      sync.Mutex
 	used    session.Secret // guarded by mu: what was taken last
+	absent  bool           // guarded by mu: at the last look nothing could be read
 	refused session.Secret // guarded by mu: what was complained of last; "": nothing since
+	waits   session.Secret // guarded by mu: what was said last to be untried; "": nothing since
+	rest    int            // guarded by mu: looks to leave out before that is tried again
 	seen    fs.FileInfo    // guarded by mu: how the file was at the last look; nil: there was none
 }
 
@@ -56,14 +62,11 @@ func newFollower(log *slog.Logger, write func(audit.Event) error, reg prometheus
 
 // follow adds a key, if its secret came from a file.
 func (f *follower) follow(cfg *Config, key string, take func(ctx context.Context, text string) error) *followed {
-	path, ok := cfg.SecretFiles[key]
+	from, ok := cfg.SecretFiles[key]
 	if !ok {
 		return nil
 	}
-	x := &followed{key: key, path: path, take: take}
-	if text, info, err := x.read(); err == nil {
-		x.used, x.seen = session.Secret(text), info
-	}
+	x := &followed{key: key, path: from.Path, take: take, used: from.Text}
 	f.all = append(f.all, x)
 	f.counted.WithLabelValues(key, "used")
 	f.counted.WithLabelValues(key, "refused")
@@ -72,21 +75,22 @@ func (f *follower) follow(cfg *Config, key string, take func(ctx context.Context
 
 // run looks until ctx is done.
 func (f *follower) run(ctx context.Context) {
-	if len(f.all) == 0 {
-		return
-	}
-	tick := time.NewTicker(secretLook)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			for _, x := range f.all {
-				f.look(ctx, x, false)
+	var looking sync.WaitGroup // each by itself: trying one may take a while
+	for _, x := range f.all {
+		looking.Go(func() {
+			tick := time.NewTicker(secretLook)
+			defer tick.Stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-tick.C:
+					f.look(ctx, x, false)
+				}
 			}
-		}
+		})
 	}
+	looking.Wait()
 }
 
 // look takes a changed file up. One that changed since the last look is left
@@ -99,23 +103,39 @@ func (f *follower) look(ctx context.Context, x *followed, atOnce bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	text, info, err := x.read()
-	settled := err == nil && x.seen != nil && sameState(info, x.seen)
-	x.seen = info
+	settled := err == nil && x.seen != nil && session.SameState(info, x.seen)
+	again := x.absent
+	x.seen, x.absent = info, err != nil || text == ""
 	switch {
-	case err != nil || text == "":
-		f.complain(x, unreadable, errors.New("it cannot be read, or is empty"))
+	case x.absent && !again: // it may be written at this moment
+		return
+	case x.absent:
+		f.complain(x, unreadable, cmp.Or(err, errors.New("is empty")))
 		return
 	case session.Secret(text) == x.used:
-		x.refused = ""
+		x.refused, x.waits, x.rest = "", "", 0
 		return
 	case !settled && !atOnce:
+		x.rest = 0
+		return
+	case x.rest > 0 && !atOnce:
+		x.rest--
 		return
 	}
-	if err := x.take(ctx, text); err != nil {
+	switch err := x.take(ctx, text); {
+	case err == nil:
+	case errors.Is(err, session.ErrUntried):
+		x.rest = untriedLooks
+		if x.waits != session.Secret(text) {
+			x.waits = session.Secret(text)
+			f.log.Warn("a changed secret waits to be tried; the old one stays until then", "key", x.key, "file", x.path, "error", err)
+		}
+		return
+	default:
 		f.complain(x, session.Secret(text), err)
 		return // and tried again at the next look
 	}
-	x.used, x.refused = session.Secret(text), ""
+	x.used, x.refused, x.waits = session.Secret(text), "", ""
 	f.counted.WithLabelValues(x.key, "used").Inc()
 	f.log.Info("a changed secret is used", "key", x.key, "file", x.path)
 }
@@ -141,17 +161,10 @@ func (f *follower) refuse(key string) {
 	}
 }
 
-// read reads the file as the configuration does. The error leaves the name out.
-func (x *followed) read() (text string, info fs.FileInfo, err error) {
-	if info, err = os.Stat(x.path); err != nil {
-		return "", nil, err
-	}
-	data, err := readAtMost(x.path, maxSecretBytes)
+// read reads the file as the configuration does.
+func (x *followed) read() (string, fs.FileInfo, error) {
+	data, info, err := session.ReadFile(x.path, maxSecretBytes)
 	return strings.TrimSpace(string(data)), info, err
-}
-
-func sameState(a, b fs.FileInfo) bool {
-	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }
 
 // followSecrets has every secret of the program's own follow its file.
@@ -160,6 +173,9 @@ func (h *house) followSecrets(codec *session.Codec) {
 	if h.cfg.Identity.JWT.Keys != "" {
 		h.secrets.counted.WithLabelValues(keysFileKey, "refused")
 		h.keys.Refused(func(error) { h.secrets.refuse(keysFileKey) })
+	}
+	if h.cfg.Server.TLS.Cert != "" {
+		h.secrets.counted.WithLabelValues(tlsKey, "refused")
 	}
 	h.clientSecret = h.secrets.follow(h.cfg, "signin.client_secret", func(_ context.Context, text string) error {
 		h.signIn.RenewClientSecret(session.Secret(text))
@@ -193,12 +209,31 @@ func (h *house) followSecrets(codec *session.Codec) {
 			return h.redis.RenewPassword(ctx, session.Secret(text))
 		})
 	}
+	h.live = h.cfg.Integrations
+	for _, p := range heldPasswords(h.cfg, &h.live) {
+		h.secrets.follow(h.cfg, p.key, func(ctx context.Context, text string) error {
+			ctx, cancel := context.WithTimeout(ctx, passwordTrial)
+			defer cancel()
+			err := p.file.Try(ctx, session.Secret(text), func(ctx context.Context, s session.Secret) error { return p.asks(ctx, h.nextcloud, s) })
+			if err != nil && !errors.Is(err, integrations.ErrRefused) {
+				err = fmt.Errorf("%w: %w", session.ErrUntried, err)
+			}
+			return err
+		})
+	}
 	h.promote = time.AfterFunc(time.Hour, codec.Promote)
 	h.promote.Stop()
 }
 
+// passwordTrial is how long servers may take to judge a service account's password.
+const passwordTrial = 30 * time.Second
+
 // keysFileKey is the key of the signing keys' file, which the ring follows by itself.
 const keysFileKey = "identity.jwt.keys_file"
+
+// tlsKey is the section of the certificate's files, which are followed by
+// whatever listens.
+const tlsKey = "server.tls"
 
 // lookForClientSecret looks at once whether the client secret was exchanged.
 func (h *house) lookForClientSecret() { h.secrets.look(context.Background(), h.clientSecret, true) }

@@ -1,14 +1,20 @@
 package main
 
 import (
-	"anteroom/proxy/audit"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+
+	"anteroom/demo"
+	"anteroom/proxy/audit"
+	"anteroom/proxy/authn"
+	"anteroom/session"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -33,7 +39,7 @@ func TestFollowedSecrets(t *testing.T) {
 	f := newFollower(slog.New(slog.NewTextHandler(log, nil)), func(e audit.Event) error { events = append(events, e); return nil }, prometheus.NewRegistry())
 	var taken []string
 	bad := errors.New("too weak")
-	x := f.follow(&Config{SecretFiles: map[string]string{"k": path}}, "k", func(_ context.Context, text string) error {
+	x := f.follow(&Config{SecretFiles: map[string]secretFile{"k": {path, "canary-one"}}}, "k", func(_ context.Context, text string) error {
 		if text == "canary-bad" {
 			return bad
 		}
@@ -75,7 +81,10 @@ func TestFollowedSecrets(t *testing.T) {
 			}
 			look(2)
 		}, "two three four five", 3},
-		{"too large", func() { os.Remove(path); write(strings.Repeat("x", maxSecretBytes+1)); look(2) }, "two three four five", 4},
+		{"a pipe", func() { os.Remove(path); syscall.Mkfifo(path, 0o600); look(3) }, "two three four five", 4},
+		{"the old one again", func() { write("canary-five"); look(1) }, "two three four five", 4},
+		{"half written", func() { write(""); look(1); write("canary-five"); look(1) }, "two three four five", 4},
+		{"too large", func() { os.Remove(path); write(strings.Repeat("x", maxSecretBytes+1)); look(2) }, "two three four five", 5},
 	}
 	for _, s := range steps {
 		s.do()
@@ -83,10 +92,84 @@ func TestFollowedSecrets(t *testing.T) {
 			t.Errorf("%s: taken %q, %d complaints, want %q, %d", s.name, got, said, s.want, s.said)
 		}
 	}
-	if len(events) != 4 || events[0].Kind != audit.SecretRefused || events[0].Operation != "k" {
+	if len(events) != 5 || events[0].Kind != audit.SecretRefused || events[0].Operation != "k" {
 		t.Errorf("written down: %+v, want what was refused, by its key", events)
 	}
 	if strings.Contains(log.String(), "canary") {
 		t.Errorf("the log has a secret:\n%s", log)
+	}
+}
+
+// TestFollowedFromTheStart: what changed after it was loaded, and before it was
+// followed, is taken up. Where nobody gives a word on it, that is said once, is no
+// refusal, and it is tried again.
+func TestFollowedFromTheStart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(path, []byte("canary-two"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log := new(output)
+	f := newFollower(slog.New(slog.NewTextHandler(log, nil)), func(e audit.Event) error { t.Errorf("written down: %+v", e); return nil }, prometheus.NewRegistry())
+	tried, taken := 0, ""
+	x := f.follow(&Config{SecretFiles: map[string]secretFile{"k": {path, "canary-one"}}}, "k", func(_ context.Context, text string) error {
+		if tried++; tried < 3 {
+			return fmt.Errorf("%w: away", session.ErrUntried)
+		}
+		taken = text
+		return nil
+	})
+	for range 4 * (untriedLooks + 1) {
+		f.look(t.Context(), x, false)
+	}
+	if taken != "canary-two" || tried != 3 || strings.Count(log.String(), "waits to be tried") != 1 || strings.Contains(log.String(), "canary") {
+		t.Errorf("taken: %v, after %d tries\n%s", taken == "canary-two", tried, log)
+	}
+}
+
+// TestServicePasswordIsTried: a changed password of a service account is used
+// once Nextcloud takes it; one that it refuses is reported, and fails no request.
+func TestServicePasswordIsTried(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "password")
+	write := func(text string) {
+		t.Helper()
+		if err := errors.Join(os.WriteFile(path+".new", []byte(text), 0o600), os.Rename(path+".new", path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("not-yet")
+	client, hash := authn.NewSecret()
+	w := found(t, demo.Options{}, `ANTEROOM_CLIENTS=[{name: indexer, secret_hash: "`+hash+`"}]`,
+		"NEXTCLOUD_WEBDAV_USERNAME="+demo.DefaultUser, "NEXTCLOUD_WEBDAV_PASSWORD_FILE="+path,
+		"NEXTCLOUD_CALDAV_USERNAME="+demo.DefaultUser, "NEXTCLOUD_CALDAV_PASSWORD_FILE="+path)
+	ask := func(when string) {
+		t.Helper()
+		for _, door := range []string{"/dav/files/" + demo.DefaultUser + "/", "/calendar/" + demo.DefaultUser + "/"} {
+			if resp, _ := w.ask(nil, "PROPFIND", door, "", basic("indexer", client.Reveal()), "Depth: 0"); resp.StatusCode != 207 {
+				t.Errorf("%s %s: %d", door, when, resp.StatusCode)
+			}
+		}
+	}
+	reloads := func(result string) float64 {
+		return w.metric(`anteroom_secret_reloads_total{key="integrations.webdav.password",result="` + result + `"}`)
+	}
+	write(w.appPassword(demo.DefaultUser, demo.DefaultPassword))
+	ask("by what the file has instead of a refused one")
+	w.await("used", func() bool { return reloads("used") == 1 })
+	write("canary-bad")
+	w.await("refused", func() bool { return reloads("refused") == 1 })
+	ask("after a bad one")
+	w.await("written down", func() bool { return w.lines("secret_refused") == 1 })
+	another := w.appPassword(demo.DefaultUser, demo.DefaultPassword)
+	w.cloud.SetDown(true)
+	write(another)
+	w.await("waiting", func() bool { return strings.Contains(w.log.String(), "waits to be tried") })
+	w.cloud.SetDown(false)
+	ask("before the new one is tried")
+	if n := reloads("refused"); n != 1 {
+		t.Errorf("%v are counted as refused, want one: an outage is no word", n)
+	}
+	w.stop()
+	if strings.Contains(w.log.String(), "canary") {
+		t.Error("the log has a password")
 	}
 }

@@ -201,10 +201,10 @@ func Lost(err error) *Problem {
 	}
 	switch {
 	case errors.Is(err, context.Canceled):
-		return &Problem{Status: http.StatusBadGateway, Reason: ReasonGone, Text: "The request ended meanwhile.", Err: bare(err)}
+		return &Problem{Status: http.StatusBadGateway, Reason: ReasonGone, Text: "The request ended meanwhile.", Err: session.WithoutURL(err)}
 	case errors.As(err, &slow) && slow.Timeout():
-		return &Problem{Status: http.StatusGatewayTimeout, Reason: ReasonSlow, Text: "Nextcloud takes too long to answer.", Err: bare(err)}
+		return &Problem{Status: http.StatusGatewayTimeout, Reason: ReasonSlow, Text: "Nextcloud takes too long to answer.", Err: session.WithoutURL(err)}
 	}
-	text, _, _ := strings.Cut(bare(err).Error(), ` "`) // after that the server is quoted
+	text := session.WithoutQuoted(session.WithoutURL(err).Error())
 	return &Problem{Status: http.StatusBadGateway, Reason: ReasonAway, Text: "Nextcloud does not answer.", Err: errors.New(text)}
 }

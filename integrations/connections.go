@@ -3,6 +3,7 @@ package integrations
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -77,12 +78,18 @@ func (c *Connections) Of(ctx context.Context, subject string) (session.Credentia
 	if knew && age < freshTime {
 		return k.credential(), true, nil
 	}
-	read := c.reads.DoChan(subject, func() (any, error) {
-		r, found, err := c.read(context.WithoutCancel(ctx), subject)
-		if !found {
-			return nil, err
+	read := c.reads.DoChan(subject, func() (v any, err error) {
+		err = session.Contain(c.o.Log, "reading a connection", func() error { // DoChan would end the program
+			r, found, err := c.read(context.WithoutCancel(ctx), subject)
+			if found {
+				v = r
+			}
+			return err
+		})
+		if errors.Is(err, session.ErrPanic) {
+			err = fmt.Errorf("%w: %w", ErrUnkept, err)
 		}
-		return r, err
+		return v, err
 	})
 	var got singleflight.Result
 	select {

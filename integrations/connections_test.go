@@ -690,3 +690,19 @@ func TestStoreIsSealed(t *testing.T) {
 	newReplica(t, c, s).has("swapped", "canary-ada", false)
 	r.log.Reset() // names of people may be there
 }
+
+// brittle is a store that panics when it is read.
+type brittle struct{ Vault }
+
+func (brittle) Get(context.Context, string) ([]byte, bool, error) { panic("a canary") }
+
+// TestReadingPanics: whoever waits for a connection that is being read hears of
+// a panic as of a vault that is away.
+func TestReadingPanics(t *testing.T) {
+	var said bytes.Buffer
+	c := NewConnections(ConnectionsOptions{Vault: brittle{}, Log: slog.New(slog.NewJSONHandler(&said, nil))})
+	_, found, err := c.Of(t.Context(), "testdoc")
+	if found || !errors.Is(err, ErrUnkept) || strings.Contains(said.String()+err.Error(), "canary") {
+		t.Errorf("Of = %v, %v, log %s, want ErrUnkept and no value", found, err, &said)
+	}
+}

@@ -8,15 +8,15 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"time"
+
+	"anteroom/session"
 )
 
 // NewClient makes the HTTP client for Nextcloud: its authorities and pins, its
@@ -38,7 +38,7 @@ func NewClient(cfg NextcloudConfig) (*http.Client, error) {
 		ForceAttemptHTTP2:     true,
 	}
 	if cfg.CAFile != "" {
-		if t.TLSClientConfig.RootCAs, err = Authorities(cfg.CAFile); err != nil {
+		if t.TLSClientConfig.RootCAs, err = session.ReadAuthorities(cfg.CAFile); err != nil {
 			return nil, fmt.Errorf("nextcloud.ca_file: %w", err)
 		}
 	}
@@ -67,19 +67,6 @@ func dialer(base *url.URL, connectTo string) func(context.Context, string, strin
 		}
 		return d.DialContext(ctx, network, addr)
 	}
-}
-
-// Authorities reads a PEM file of those who may vouch for a server.
-func Authorities(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, errors.New("holds no certificate")
-	}
-	return pool, nil
 }
 
 // pinned demands that some certificate of the verified chain has a public key

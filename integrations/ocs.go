@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"unicode"
 
 	"anteroom/session"
 )
@@ -45,7 +46,7 @@ func (n *nextcloud) at(path string) string { return n.origin() + n.base.EscapedP
 // own checks that an address which Nextcloud gave is its own.
 func (n *nextcloud) own(address string) error {
 	u, err := url.Parse(address)
-	if err != nil || u.User != nil || u.Fragment != "" || !sound(address) {
+	if err != nil || u.User != nil || u.Fragment != "" || !sound(address) || strings.ContainsFunc(address+u.Host, unprintable) { // both are shown, and the host is decoded
 		return errors.New("nextcloud gives an address that cannot be read")
 	}
 	if u.Scheme != n.base.Scheme || hostPort(u) != hostPort(&n.base) {
@@ -56,6 +57,8 @@ func (n *nextcloud) own(address string) error {
 	}
 	return nil
 }
+
+func unprintable(c rune) bool { return !unicode.IsPrint(c) }
 
 func hostPort(u *url.URL) string {
 	port := u.Port()
@@ -101,7 +104,7 @@ func (n *nextcloud) ask(ctx context.Context, c call) (status int, body []byte, e
 	}
 	resp, err := n.client.Do(r)
 	if err != nil {
-		return 0, nil, fmt.Errorf("%w: %w", ErrAway, bare(err))
+		return 0, nil, fmt.Errorf("%w: %w", ErrAway, session.WithoutURL(err))
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests {
@@ -115,15 +118,6 @@ func (n *nextcloud) ask(ctx context.Context, c call) (status int, body []byte, e
 		return 0, nil, errors.New("nextcloud's answer is too large")
 	}
 	return resp.StatusCode, body, nil
-}
-
-// bare is a client's error without the address, which may hold a token.
-func bare(err error) error {
-	var e *url.Error
-	if errors.As(err, &e) {
-		return e.Err
-	}
-	return err
 }
 
 // Owner is the id of the account that a credential belongs to. ErrRefused

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"anteroom/session"
 )
 
 // Problem is why an operation was not done, fit for the caller: what an
@@ -78,12 +80,12 @@ func NotFound(what string) *Problem {
 
 // Away is a server that did not answer, for whatever cause.
 func Away(server string, err error) *Problem {
-	return &Problem{Status: http.StatusBadGateway, Reason: ReasonAway, Text: server + " does not answer.", RetryAfter: 5 * time.Second, Err: bare(err)}
+	return &Problem{Status: http.StatusBadGateway, Reason: ReasonAway, Text: server + " does not answer.", RetryAfter: 5 * time.Second, Err: session.WithoutURL(err)}
 }
 
 // Unusable is a server that answered what cannot be used.
 func Unusable(server string, err error) *Problem {
-	return &Problem{Status: http.StatusBadGateway, Reason: ReasonAnswer, Text: server + " answers what cannot be read.", Err: err}
+	return &Problem{Status: http.StatusBadGateway, Reason: ReasonAnswer, Text: server + " answers what cannot be read.", Err: session.WithoutQuotes(err)}
 }
 
 // ProblemOf is the problem that an error is, or has within.

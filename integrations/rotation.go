@@ -154,8 +154,19 @@ func (r *Rotation) under(ctx context.Context, l *lock, age time.Duration) (Rotat
 		return "", errors.New("the new one is another account's; it is kept beside the file")
 	}
 	r.o.hook("proven")
+	if is, err := plainFile(r.o.Path); err != nil || !os.SameFile(is, info) {
+		done, err := r.choose(ctx, next, true)
+		if err == nil && !done {
+			err = errReplaced
+		}
+		return RotatedNow, err
+	}
 	return RotatedNow, r.install()
 }
+
+// errReplaced: somebody else put another password in place meanwhile, and it is
+// good.
+var errReplaced = errors.New("the file was replaced meanwhile")
 
 func newOf(path string) string  { return path + ".new" }
 func lockOf(path string) string { return path + ".lock" }
@@ -240,7 +251,7 @@ func patient(c http.Client) http.Client {
 func (r *Rotation) unanswered(ctx context.Context, old session.Credential, cause error) error {
 	if is, err := r.read(r.o.Path); err == nil && is != old {
 		os.Remove(newOf(r.o.Path))
-		return errors.New("the file was replaced meanwhile")
+		return errReplaced
 	}
 	switch _, err := r.owner(ctx, old); {
 	case err == nil:
@@ -277,7 +288,12 @@ func (r *Rotation) recover(ctx context.Context) (bool, error) {
 	if err != nil && !errors.Is(err, ErrRefused) {
 		return false, err // nobody can tell now
 	}
-	keptGood := err == nil
+	return r.choose(ctx, kept, err == nil)
+}
+
+// choose leaves in place what is in the file, if that is good, and else puts
+// there what was kept, if that is. It reports true where it did the latter.
+func (r *Rotation) choose(ctx context.Context, kept session.Credential, keptGood bool) (bool, error) {
 	old, err := r.read(r.o.Path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, err

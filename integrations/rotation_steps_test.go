@@ -305,8 +305,7 @@ func TestAnOldLockIsTakenOnce(t *testing.T) {
 // the new password; a body that cannot be sent again is to come again.
 func TestExchangedMeanwhile(t *testing.T) {
 	w := newTurning(t)
-	file := NewSecretFile(w.path, "canary-first", nil, nil)
-	file.Secret()
+	file := NewSecretFile(w.path, "canary-first", nil)
 	a := &Access{}
 	grant := func() *Grant {
 		return &Grant{Credential: session.Credential{User: "service", Secret: "canary-first"}, By: ByService, File: file, Service: "webdav", Caller: &Caller{}}
@@ -360,11 +359,45 @@ func TestExchangedMeanwhile(t *testing.T) {
 	}
 	// And one that is wrong for good:
 	w.write("canary-wrong")
-	wrong := grant()
-	wrong.Credential.Secret = "canary-wrong"
-	file.differs("")
+	file = NewSecretFile(w.path, "canary-wrong", nil)
 	status, err := ask(nil)
 	if p, _ := ProblemOf(err); p == nil || p.Reason != ReasonService {
 		t.Errorf("a wrong password = %d, %v, want %s", status, err, ReasonService)
+	}
+}
+
+// TestConnectedMeanwhile: what an operator connects while the password is being
+// exchanged is neither lost nor left unused; only what opens nothing is.
+func TestConnectedMeanwhile(t *testing.T) {
+	for name, tc := range map[string]struct {
+		put  string
+		left string // in the file; "" for what Nextcloud made
+		err  error
+	}{
+		"a good one": {"canary-connected", "canary-connected", errReplaced},
+		"a dead one": {"canary-first", "", nil},
+	} {
+		w := newTurning(t)
+		w.passwords["service\x00canary-connected"] = "service"
+		w.secrets = append(w.secrets, "canary-connected")
+		_, err := w.rotation(func(o *RotationOptions) {
+			o.hook = func(step string) {
+				if step != "proven" {
+					return
+				}
+				other := w.path + "-other"
+				if err := os.WriteFile(other, []byte(tc.put), 0o600); err != nil {
+					t.Error(err)
+				}
+				if err := os.Rename(other, w.path); err != nil {
+					t.Error(err)
+				}
+			}
+		}).Rotate(t.Context(), 0)
+		b, _ := os.ReadFile(w.path)
+		if !errors.Is(err, tc.err) || !w.good() || w.left() != 1 && tc.left != "" || tc.left != "" && string(b) != tc.left {
+			t.Errorf("%s: Rotate = %v, good = %v, %d passwords at Nextcloud, %v", name, err, w.good(), w.left(), w.files())
+		}
+		w.quiet(err)
 	}
 }

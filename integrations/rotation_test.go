@@ -314,51 +314,6 @@ func TestOneRotates(t *testing.T) {
 	v.alone()
 }
 
-// TestSecretFile: a changed file is taken up, a useless one is not.
-func TestSecretFile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "password")
-	put := func(content string, age time.Duration) {
-		t.Helper()
-		next := path + "-next"
-		if err := os.WriteFile(next, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		at := time.Now().Add(-age)
-		if err := errors.Join(os.Chtimes(next, at, at), os.Rename(next, path)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	now := time.Now()
-	put("one\n", time.Hour)
-	f := NewSecretFile(path, "one", nil, func() time.Time { return now })
-	want := func(secret session.Secret) {
-		t.Helper()
-		if got := f.Secret(); got != secret {
-			t.Errorf("Secret = %q, want %q", got.Reveal(), secret.Reveal())
-		}
-	}
-	want("one")
-	put(" two \n", 50*time.Minute)
-	want("one") // it was looked at a moment ago
-	now = now.Add(lookEvery)
-	want("two")
-	for _, useless := range []string{"", " \n", strings.Repeat("x", secretMost+1)} {
-		put(useless, 40*time.Minute)
-		now = now.Add(lookEvery)
-		want("two")
-	}
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-	now = now.Add(lookEvery)
-	want("two")
-	put("three", 30*time.Minute)
-	if !f.Renewed(context.Background(), "two") || f.Renewed(context.Background(), "three") {
-		t.Error("Renewed does not look at once")
-	}
-	want("three")
-}
-
 // TestSendAgain: a request whose password was exchanged at this moment goes out
 // once more, with its body, and no other does.
 func TestSendAgain(t *testing.T) {
@@ -391,7 +346,7 @@ func TestSendAgain(t *testing.T) {
 		{"good", ByService, "new", nil, 200, "new "},
 	} {
 		seen = nil
-		g := &Grant{By: tc.by, Credential: session.Credential{User: "svc", Secret: tc.first}, File: NewSecretFile(path, "old", nil, nil)}
+		g := &Grant{By: tc.by, Credential: session.Credential{User: "svc", Secret: tc.first}, File: NewSecretFile(path, "old", nil)}
 		r, _ := http.NewRequest("PROPFIND", s.URL, tc.body)
 		g.Credential.Set(r.Header)
 		resp, err := g.Send(http.DefaultTransport, r)

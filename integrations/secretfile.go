@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
+	"fmt"
 	"io/fs"
-	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"sync"
 	"time"
@@ -16,24 +16,23 @@ import (
 )
 
 // SecretFile is a service account's password that is kept in a file and may be
-// exchanged there at any time, by us, by another replica or by an operator. A
-// file that cannot be read, or is empty, leaves what was read before. Safe for
-// concurrent use.
+// exchanged there at any time, by us, by another replica or by an operator.
+// What the file has is used once the server takes it: when it is tried (Try),
+// or when the one before is refused and it is not. Safe for concurrent use.
 type SecretFile struct {
 	Path string
 
-	log *slog.Logger
 	now func() time.Time
 
-	mu     sync.Mutex
-	secret session.Secret // guarded by mu
-	seen   fs.FileInfo    // guarded by mu: of the file that secret is from; nil: none was looked at
-	looked time.Time      // guarded by mu
+	mu      sync.Mutex
+	secret  session.Secret // guarded by mu: in force
+	next    session.Secret // guarded by mu: in the file since, and not taken yet; "": none
+	refused bool           // guarded by mu: next was refused
+	dead    bool           // guarded by mu: secret was refused when it was sent last
+	seen    fs.FileInfo    // guarded by mu: of the file as it was read last; nil: it was not
 }
 
 const (
-	// lookEvery is how long a change of a file may go unnoticed.
-	lookEvery = 3 * time.Second
 	// A refused password may be in the middle of being exchanged: that is waited for.
 	renewalWait = 10 * time.Second
 	renewalLook = 50 * time.Millisecond
@@ -41,64 +40,127 @@ const (
 	secretMost = 64 << 10
 )
 
-// NewSecretFile makes one of which the content was read before. log and now may
-// be nil.
-func NewSecretFile(path string, first session.Secret, log *slog.Logger, now func() time.Time) *SecretFile {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
+// NewSecretFile makes one of which the content was read before. now may be nil.
+func NewSecretFile(path string, first session.Secret, now func() time.Time) *SecretFile {
 	if now == nil {
 		now = time.Now
 	}
-	return &SecretFile{Path: path, secret: first, log: log, now: now}
+	return &SecretFile{Path: path, secret: first, now: now}
 }
 
-// Secret is the password as it is in the file, or was three seconds ago.
+// Secret is the password in force.
 func (f *SecretFile) Secret() session.Secret {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if now := f.now(); now.Sub(f.looked) >= lookEvery {
-		f.looked = now
-		f.look()
-	}
 	return f.secret
 }
 
-// look takes a changed file up. Called with mu held.
-func (f *SecretFile) look() {
-	info, err := os.Stat(f.Path)
-	if err != nil || f.seen != nil && os.SameFile(info, f.seen) && info.ModTime().Equal(f.seen.ModTime()) && info.Size() == f.seen.Size() {
-		return
+// Try has ask try what the file has now, unless it is in force already, and puts
+// it in force if that is nil. ErrRefused is ask's word that the server does not
+// take it: then ask is not called for it again before the one in force is
+// refused, too, for servers slow down whoever fails often. After any other error
+// it should be tried again.
+func (f *SecretFile) Try(ctx context.Context, has session.Secret, ask func(context.Context, session.Secret) error) error {
+	f.mu.Lock()
+	f.offer(has)
+	known, refused := f.secret == has, f.refused
+	f.mu.Unlock()
+	switch {
+	case known:
+		return nil
+	case refused:
+		return ErrRefused
 	}
-	s, err := readSecret(f.Path)
-	if err != nil || s == "" {
-		f.log.Error("a changed password file cannot be used; the old password stays", "file", f.Path)
-		f.seen = info
-		return
+	err := ask(ctx, has)
+	switch {
+	case err == nil:
+		f.Took(has)
+	case errors.Is(err, ErrRefused):
+		f.refuse(has)
 	}
-	if s != f.secret && f.seen != nil {
-		f.log.Info("changed password file taken up", "file", f.Path)
-	}
-	f.secret, f.seen = s, info
+	return err
 }
 
-// Renewed reports whether there is another password than one that was refused.
-// While it is being exchanged it waits, for ten seconds at most.
-func (f *SecretFile) Renewed(ctx context.Context, refused session.Secret) bool {
+// offer notes what the file has. Called with mu held.
+func (f *SecretFile) offer(s session.Secret) {
+	switch {
+	case s == f.secret:
+		f.next, f.refused = "", false
+	case s != f.next:
+		f.next, f.refused = s, false
+	}
+}
+
+// Took notes that the server took a password.
+func (f *SecretFile) Took(s session.Secret) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s == f.next && s != "" {
+		f.secret, f.next, f.refused = s, "", false
+	}
+	if s == f.secret {
+		f.dead = false
+	}
+}
+
+func (f *SecretFile) refuse(s session.Secret) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s == f.next {
+		f.refused = true
+	}
+}
+
+// Renewed is the password to be sent in place of one that was refused; false if
+// there is none. While it is being exchanged it waits, for ten seconds at most.
+// Whether the server takes it is to be told by Took, or by Renewed again.
+func (f *SecretFile) Renewed(ctx context.Context, refused session.Secret) (session.Secret, bool) {
 	ctx, cancel := context.WithTimeout(ctx, renewalWait)
 	defer cancel()
 	for {
-		if f.differs(refused) {
-			return true
+		if s := f.insteadOf(refused); s != "" {
+			return s, true
 		}
 		if l, err := os.Lstat(lockOf(f.Path)); err != nil || f.now().Sub(l.ModTime()) > lockAge {
-			return f.differs(refused) // what came between the two looks
+			s := f.insteadOf(refused) // what came between the two looks
+			return s, s != ""
 		}
 		select {
 		case <-ctx.Done():
-			return false
+			return "", false
 		case <-time.After(renewalLook):
 		}
+	}
+}
+
+// insteadOf looks at the file at once; "" for no other password.
+func (f *SecretFile) insteadOf(refused session.Secret) session.Secret {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.look()
+	switch {
+	case refused == f.next && refused != "":
+		f.refused = true
+	case refused != f.secret:
+		return f.secret
+	case !f.dead: // the server may have been told of the next since that was tried
+		f.dead, f.refused = true, false
+	}
+	if f.refused {
+		return ""
+	}
+	return f.next
+}
+
+// look reads a changed file. Called with mu held.
+func (f *SecretFile) look() {
+	info, err := os.Stat(f.Path)
+	if err != nil || f.seen != nil && session.SameState(info, f.seen) {
+		return
+	}
+	f.seen = info
+	if s, err := readSecret(f.Path); err == nil && s != "" {
+		f.offer(s)
 	}
 }
 
@@ -107,9 +169,23 @@ func (f *SecretFile) Renewed(ctx context.Context, refused session.Secret) bool {
 // again with the new one, if its body can be sent again.
 func (g *Grant) Send(next http.RoundTripper, r *http.Request) (*http.Response, error) {
 	resp, err := next.RoundTrip(r)
-	for range sentAgain { // what was exchanged once may have been a second time meanwhile
-		if err != nil || resp.StatusCode != http.StatusUnauthorized || r.Body != nil && r.Body != http.NoBody && r.GetBody == nil || !g.renewed(resp) {
-			return resp, err
+	if g.By != ByService || g.File == nil {
+		return resp, err
+	}
+	_, shown, _ := r.BasicAuth()
+	for sent := 0; err == nil; sent++ { // what was exchanged once may have been a second time meanwhile
+		if resp.StatusCode != http.StatusUnauthorized {
+			if resp.StatusCode < http.StatusInternalServerError && resp.StatusCode != http.StatusTooManyRequests {
+				g.File.Took(session.Secret(shown))
+			}
+			return resp, nil
+		}
+		if sent == sentAgain || r.Body != nil && r.Body != http.NoBody && r.GetBody == nil {
+			return resp, nil
+		}
+		other, ok := g.File.Renewed(r.Context(), session.Secret(shown))
+		if !ok {
+			return resp, nil
 		}
 		again := r.Clone(r.Context())
 		if r.GetBody != nil {
@@ -118,7 +194,8 @@ func (g *Grant) Send(next http.RoundTripper, r *http.Request) (*http.Response, e
 			}
 		}
 		resp.Body.Close()
-		session.Credential{User: g.Credential.User, Secret: g.File.Secret()}.Set(again.Header)
+		session.Credential{User: g.Credential.User, Secret: other}.Set(again.Header)
+		shown = other.Reveal()
 		resp, err = next.RoundTrip(again)
 	}
 	return resp, err
@@ -127,39 +204,58 @@ func (g *Grant) Send(next http.RoundTripper, r *http.Request) (*http.Response, e
 // sentAgain is how often one request is sent again with a newer password.
 const sentAgain = 3
 
-// renewed reports whether a refused request had a password that is not the one
-// in force any more.
+// renewed reports whether there is another password to try than a refused
+// request had.
 func (g *Grant) renewed(resp *http.Response) bool {
 	if g.By != ByService || g.File == nil || resp.Request == nil {
 		return false
 	}
 	_, refused, ok := resp.Request.BasicAuth()
-	return ok && g.File.Renewed(resp.Request.Context(), session.Secret(refused))
+	if ok {
+		_, ok = g.File.Renewed(resp.Request.Context(), session.Secret(refused))
+	}
+	return ok
 }
 
-// differs looks at once, and reports whether the password is another.
-func (f *SecretFile) differs(than session.Secret) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.looked = f.now()
-	f.look()
-	return f.secret != than
+// Takes asks a DAV service whether it takes another password for its service
+// account. ErrRefused means that it does not; any other error, that it gave no
+// word on it.
+func (d DAV) Takes(ctx context.Context, client *http.Client, password session.Secret) error {
+	u, err := url.Parse(d.URL)
+	if err != nil {
+		return errors.New("its URL cannot be read")
+	}
+	n := newNextcloud(u, client)
+	status, _, err := n.ask(ctx, call{method: "PROPFIND", url: d.URL, depth: "0", cred: session.Credential{User: d.Username, Secret: password}})
+	switch {
+	case err != nil:
+		return err
+	case status == http.StatusUnauthorized:
+		return ErrRefused
+	case status/100 == 2, status == http.StatusForbidden, status == http.StatusNotFound, status == http.StatusMethodNotAllowed:
+		return nil // what it says to the account, it says to those whom it knows
+	}
+	return fmt.Errorf("it answers %d", status)
+}
+
+// TakesUser asks the Nextcloud at base whether it takes a credential. The errors
+// are as Takes has them.
+func TakesUser(ctx context.Context, base string, client *http.Client, cred session.Credential) error {
+	u, err := url.Parse(base)
+	if err != nil {
+		return errors.New("its URL cannot be read")
+	}
+	n := newNextcloud(u, client)
+	_, err = n.Owner(ctx, cred)
+	return err
 }
 
 // readSecret reads a file as the configuration does: without the white space
 // around it. The error leaves the content out.
 func readSecret(path string) (session.Secret, error) {
-	file, err := os.Open(path)
+	b, _, err := session.ReadFile(path, secretMost)
 	if err != nil {
 		return "", err
-	}
-	defer file.Close()
-	b, err := io.ReadAll(io.LimitReader(file, secretMost+1))
-	if err != nil {
-		return "", err
-	}
-	if len(b) > secretMost {
-		return "", errors.New("it is too large for a password")
 	}
 	return session.Secret(bytes.TrimSpace(b)), nil
 }

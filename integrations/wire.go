@@ -3,10 +3,10 @@ package integrations
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
-	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -141,7 +141,7 @@ func Answered(resp *http.Response, what string) *Problem {
 	case status == http.StatusLocked:
 		return &Problem{Status: status, Reason: ReasonLocked, Text: "The " + what + " is locked."}
 	case status == http.StatusInsufficientStorage:
-		return &Problem{Status: status, Reason: ReasonQuota, Text: "The account's quota is used up."}
+		return &Problem{Status: status, Reason: ReasonQuota, Text: "There is no room for that: the account's quota, or the server, has none left."}
 	case status == http.StatusRequestEntityTooLarge:
 		return &Problem{Status: status, Reason: ReasonTooLarge, Text: "The server takes nothing as large."}
 	case status == http.StatusUnsupportedMediaType:
@@ -151,6 +151,6 @@ func Answered(resp *http.Response, what string) *Problem {
 	case status == http.StatusBadRequest:
 		return &Problem{Status: status, Reason: ReasonInvalid, Text: "The server does not understand the request for this " + what + "."}
 	default:
-		return &Problem{Status: http.StatusBadGateway, Reason: ReasonAnswer, Text: "The server answers with an error.", Err: errors.New(strings.TrimSpace(resp.Status))}
+		return &Problem{Status: http.StatusBadGateway, Reason: ReasonAnswer, Text: "The server answers with an error.", Err: fmt.Errorf("it answers %d", status)}
 	}
 }

@@ -28,7 +28,7 @@ type App struct {
 	account int
 	from    string
 	secret  []byte
-	keys    keys
+	keys    *keys
 	now     func() time.Time
 }
 
@@ -37,7 +37,12 @@ func OpenApp(cfg integrations.Mail, o Options) *App {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &App{base: strings.TrimSuffix(cfg.AppURL, "/") + "/ocs/v2.php/apps/mail", account: cfg.Nextcloud, from: cfg.From, secret: []byte(cfg.Password.Reveal()), now: o.Now}
+	return &App{base: AppAt(cfg), account: cfg.Nextcloud, from: cfg.From, secret: []byte(cfg.Password.Reveal()), keys: newKeys(o, "app "+strconv.Itoa(cfg.Nextcloud)), now: o.Now}
+}
+
+// AppAt is where the app's API is, below which it has its paths.
+func AppAt(cfg integrations.Mail) string {
+	return strings.TrimSuffix(cfg.AppURL, "/") + "/ocs/v2.php/apps/mail"
 }
 
 // Through is the account, asked by a client that attaches the credential; see

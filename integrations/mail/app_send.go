@@ -53,28 +53,34 @@ func (b *appBox) send(ctx context.Context, l *letter) (Sent, error) {
 	}
 	if l.Key != "" {
 		said, _ := json.Marshal(o)
-		if before, err := b.keys.begin(l.Key, sha256.Sum256(said), b.now()); err != nil || before != nil {
+		if before, err := b.keys.begin(ctx, l.Key, sha256.Sum256(said), b.now()); err != nil || before != nil {
 			if err != nil {
 				return Sent{}, err
 			}
 			return *before, nil
 		}
 	}
-	err = b.ask(ctx, http.MethodPost, "/message/send", nil, o, "account, or address to send from,", nil)
+	err = b.ask(context.WithoutCancel(ctx), http.MethodPost, "/message/send", nil, o, "account, or address to send from,", nil)
 	if err != nil {
-		b.keys.end(l.Key, nil)
+		b.keys.end(ctx, l.Key, nil)
 		return Sent{}, unsure(err)
 	}
-	b.keys.end(l.Key, &Sent{})
+	b.keys.end(ctx, l.Key, &Sent{})
 	return Sent{}, nil
 }
 
-// unsure says what it means when the app has trouble in the middle of sending:
-// it tries again by itself.
+// unsure says what it means when the app has trouble in the middle of sending,
+// where it tries again by itself, or when its answer does not come.
 func unsure(err error) error {
-	if p, ok := integrations.ProblemOf(err); ok && p.Reason == integrations.ReasonAnswer {
-		return &integrations.Problem{Status: http.StatusBadGateway, Reason: integrations.ReasonAnswer, Err: p.Err,
+	p, _ := integrations.ProblemOf(err)
+	switch {
+	case p == nil:
+	case p.Reason == integrations.ReasonAnswer:
+		return &integrations.Problem{Status: p.Status, Reason: p.Reason, Err: p.Err,
 			Text: "Nextcloud's Mail app could not send the message, and may try again by itself: look into its outbox before sending it again."}
+	case p.Reason == integrations.ReasonAway, p.Reason == integrations.ReasonSlow:
+		return &integrations.Problem{Status: p.Status, Reason: p.Reason, Err: p.Err,
+			Text: "Nextcloud did not say what became of the message: it may have been sent. Look among what was sent before sending it again."}
 	}
 	return err
 }

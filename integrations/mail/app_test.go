@@ -32,6 +32,8 @@ func theApp(t *testing.T, answers map[string]string) (Box, *[]string) {
 		switch {
 		case !ok:
 			status, a = http.StatusNotFound, `"Account not found."`
+		case a == "silence":
+			panic(http.ErrAbortHandler)
 		case strings.HasPrefix(a, "500"):
 			status, a = http.StatusInternalServerError, `"SMTP error"`
 		}
@@ -120,13 +122,18 @@ func TestNextcloudMailAppRefusals(t *testing.T) {
 
 	for name, answers := range map[string]map[string]string{
 		"trouble":       {"/message/send": "500", "/account/list": appAnswers["/account/list"]},
+		"silence":       {"/message/send": "silence", "/account/list": appAnswers["/account/list"]},
 		"another form":  {"/account/list": `{"a":1}`},
 		"no such thing": {},
 	} {
 		b, _ := theApp(t, answers)
 		_, err := b.Send(ctx, Draft{To: []string{"a@example.org"}})
-		if p, ok := integrations.ProblemOf(err); !ok || p.Status < 400 || p.Status == 500 {
+		p, ok := integrations.ProblemOf(err)
+		if !ok || p.Status < 400 || p.Status == 500 {
 			t.Errorf("%s: %v, want a problem", name, err)
+		}
+		if name == "silence" && (!strings.Contains(p.Text, "may have been sent") || p.RetryAfter > 0) {
+			t.Errorf("%s: %q after %v, want it to say that it may have been sent", name, p.Text, p.RetryAfter)
 		}
 	}
 }

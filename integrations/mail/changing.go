@@ -79,13 +79,12 @@ func (a *Account) Move(ctx context.Context, folder, message, to string) (moved s
 	return moved, err
 }
 
-// move moves a message, or where the server cannot, copies it and marks it as
-// deleted: to remove that alone, and not what others have marked, takes UIDPLUS
-// (RFC 4315).
+// move moves a message. Where the server cannot, it is copied and, once the copy
+// is there, removed.
 func (c *conn) move(at id, to string) (string, error) {
 	c.guard.allow(maxStructure)
 	uids := imap.UIDSetNum(at.uid)
-	if c.has(imap.CapMove) || c.has(imap.CapUIDPlus) {
+	if c.has(imap.CapMove) {
 		data, err := c.Client.Move(uids, to).Wait()
 		if err != nil {
 			return "", missingTarget(err)
@@ -96,7 +95,17 @@ func (c *conn) move(at id, to string) (string, error) {
 	if err != nil {
 		return "", missingTarget(err)
 	}
-	return arrived(data.UIDValidity, data.DestUIDs), c.mark(at, imap.StoreFlagsAdd, []imap.Flag{imap.FlagDeleted})
+	return arrived(data.UIDValidity, data.DestUIDs), c.remove(at)
+}
+
+// remove marks a message as deleted and, where that takes no other along that
+// somebody else has marked, removes it (RFC 4315).
+func (c *conn) remove(at id) error {
+	if err := c.mark(at, imap.StoreFlagsAdd, []imap.Flag{imap.FlagDeleted}); err != nil || !c.has(imap.CapUIDPlus) {
+		return err
+	}
+	c.guard.allow(maxStructure)
+	return c.UIDExpunge(imap.UIDSetNum(at.uid)).Close()
 }
 
 // missingTarget names the folder that is not there.
@@ -133,10 +142,6 @@ func (a *Account) Delete(ctx context.Context, folder, message string) error {
 			_, err := c.move(at, trash)
 			return err
 		}
-		if err := c.mark(at, imap.StoreFlagsAdd, []imap.Flag{imap.FlagDeleted}); err != nil || !c.has(imap.CapUIDPlus) {
-			return err
-		}
-		c.guard.allow(maxStructure)
-		return c.UIDExpunge(imap.UIDSetNum(at.uid)).Close()
+		return c.remove(at)
 	})
 }

@@ -2,8 +2,34 @@ package mail
 
 import (
 	"context"
+	"errors"
 	"fmt"
+
+	"anteroom/integrations"
+	"anteroom/session"
 )
+
+// Takes asks the servers whether they take another password for the account.
+// integrations.ErrRefused means that one does not; any other error, that one
+// gave no word on it.
+func Takes(ctx context.Context, cfg integrations.Mail, password session.Secret) error {
+	cfg.Password, cfg.File = password, nil
+	a, err := Open(cfg, Options{})
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	if a.imap != nil {
+		err = a.CheckReading(ctx)
+	}
+	if a.smtp != nil && err == nil {
+		err = a.CheckSending(ctx)
+	}
+	if errors.Is(err, errRefused) {
+		return integrations.ErrRefused
+	}
+	return err
+}
 
 // CheckReading signs in at the IMAP server, and does nothing there.
 func (a *Account) CheckReading(ctx context.Context) error {

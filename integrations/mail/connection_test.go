@@ -9,6 +9,8 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,6 +25,7 @@ import (
 
 	"anteroom/integrations"
 	"anteroom/integrations/mail/mailtest"
+	"anteroom/test/loopback"
 )
 
 // TestServerRestart has the server come back between two calls: neither reading
@@ -125,25 +128,46 @@ func TestRefusedPassword(t *testing.T) {
 	}
 }
 
+// TestExchangedPassword: what the password's file has is shown where the one in
+// force is refused, by reading and by sending, and kept if it is taken.
+func TestExchangedPassword(t *testing.T) {
+	s := mailtest.Start(t, mailtest.Rich)
+	path := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(path, []byte(mailtest.Password+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	for what, do := range map[string]func(*Account) error{
+		"reading": func(a *Account) error { _, err := a.Folders(ctx); return err },
+		"sending": func(a *Account) error {
+			_, err := a.Send(ctx, Draft{To: []string{"a@example.org"}})
+			return err
+		},
+	} {
+		file := integrations.NewSecretFile(path, "canary-old", nil)
+		a := open(t, s, func(c *integrations.Mail, _ *Options) { c.Password, c.File = "canary-old", file })
+		if err := do(a); err != nil || file.Secret() != mailtest.Password {
+			t.Errorf("%s after the password was exchanged: %v, the new one in force: %v", what, err, file.Secret() == mailtest.Password)
+		}
+	}
+	if err := Takes(ctx, s.Config(), mailtest.Password); err != nil {
+		t.Errorf("Takes = %v", err)
+	}
+	if err := Takes(ctx, s.Config(), "wrong"); !errors.Is(err, integrations.ErrRefused) {
+		t.Errorf("Takes(wrong) = %v, want ErrRefused", err)
+	}
+	s.IMAP.Close()
+	if err := Takes(ctx, s.Config(), "wrong"); err == nil || errors.Is(err, integrations.ErrRefused) {
+		t.Errorf("Takes of a server that is away = %v, want another error than ErrRefused", err)
+	}
+}
+
 // TestUntrustedServers wants no password sent to a server that is not the one
 // that was meant.
 func TestUntrustedServers(t *testing.T) {
 	old := mailtest.NewAuthority(t)
 	old.TLS.MaxVersion = tls.VersionTLS11
-	l, err := tls.Listen("tcp", "127.0.0.1:0", old.TLS)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() { io.Copy(io.Discard, c); c.Close() }()
-		}
-	}()
+	outdated := loopback.Serve(t, old.TLS, func(c net.Conn) { io.Copy(io.Discard, c) })
 	s := mailtest.Start(t, mailtest.Rich)
 	for name, change := range map[string]func(*integrations.Mail, *Options){
 		"an unknown authority": func(c *integrations.Mail, _ *Options) { c.CAFile = "" },
@@ -152,7 +176,7 @@ func TestUntrustedServers(t *testing.T) {
 			c.SMTP = strings.Replace(c.SMTP, "127.0.0.1", "localhost", 1)
 		},
 		"TLS 1.1": func(c *integrations.Mail, _ *Options) {
-			c.IMAP, c.SMTP, c.CAFile = "imaps://"+l.Addr().String(), "smtps://"+l.Addr().String(), old.File
+			c.IMAP, c.SMTP, c.CAFile = "imaps://"+outdated, "smtps://"+outdated, old.File
 		},
 	} {
 		a := open(t, s, change)
@@ -265,7 +289,8 @@ func TestNoSTARTTLS(t *testing.T) {
 	}
 }
 
-// TestPool: as many connections as there may be, a caller who waits leaves when
+// TestPool: as many connections as there may be, one of which no stream gets, and
+// one stream that who has the others does not get; a caller who waits leaves when
 // its time is over, and what is idle for long is ended.
 func TestPool(t *testing.T) {
 	s := mailtest.Start(t, mailtest.Rich)
@@ -273,16 +298,29 @@ func TestPool(t *testing.T) {
 	a := open(t, s)
 	m := only(t, a, "INBOX")
 	var held []*Content
-	for range maxConns {
-		c, err := a.Attachment(context.Background(), "INBOX", m.ID, "2")
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+	defer cancel()
+	for _, who := range []string{"ada", "ada", "bob"} {
+		if len(held) == 2 {
+			_, err := a.Attachment(By(ctx, "ada"), "INBOX", m.ID, "2")
+			wantProblem(t, "a third stream of one caller", err, http.StatusGatewayTimeout, integrations.ReasonSlow)
+		}
+		c, err := a.Attachment(By(context.Background(), who), "INBOX", m.ID, "2")
 		if err != nil {
 			t.Fatal(err)
 		}
 		held = append(held, c)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
-	defer cancel()
-	_, err := a.Folders(ctx)
+	_, err := a.Raw(ctx, "INBOX", m.ID)
+	wantProblem(t, "a fourth stream", err, http.StatusGatewayTimeout, integrations.ReasonSlow)
+	if _, err := a.Folders(context.Background()); err != nil {
+		t.Errorf("Folders beside slow readers: %v", err)
+	}
+	last, err := a.pool.get(context.Background(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = a.Folders(ctx)
 	wantProblem(t, "a fifth caller", err, http.StatusGatewayTimeout, integrations.ReasonSlow)
 	done := make(chan error)
 	go func() { _, err := a.Folders(context.Background()); done <- err }()
@@ -290,6 +328,7 @@ func TestPool(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Errorf("after a place was given back: %v", err)
 	}
+	a.pool.put(last, true)
 	a.pool.idle = time.Millisecond
 	var ended []<-chan struct{}
 	for _, c := range held[1:] {
@@ -301,8 +340,8 @@ func TestPool(t *testing.T) {
 	for _, e := range ended {
 		<-e
 	}
-	if n := len(a.pool.places); n != 0 {
-		t.Errorf("connections in use = %d, want 0", n)
+	if n := a.pool.places.Held() + a.streaming.Held(); n != 0 {
+		t.Errorf("connections and streams in use = %d, want 0", n)
 	}
 }
 
@@ -324,7 +363,7 @@ func TestCancelledStream(t *testing.T) {
 		wantProblem(t, "reading on", err, http.StatusBadGateway, integrations.ReasonGone)
 		c.Close()
 	}
-	if n := len(a.pool.places) + len(a.pool.free); n != 0 {
+	if n := a.pool.places.Held() + len(a.pool.free); n != 0 {
 		t.Errorf("connections left = %d, want 0", n)
 	}
 }
@@ -386,6 +425,30 @@ func silentAfter(c net.Conn, lines int) {
 				io.WriteString(c, "* 1 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n")
 			}
 			io.WriteString(c, tag+" OK [CAPABILITY IMAP4rev1] done\r\n")
+		}
+	}
+}
+
+// TestPanicGivesPlacesBack: a mail that nobody thought of costs one answer, not
+// the account.
+func TestPanicGivesPlacesBack(t *testing.T) {
+	s := mailtest.Start(t, mailtest.Rich)
+	a, ctx := open(t, s), t.Context()
+	surprised := func(*conn) error { panic("what a mail") }
+	for what, do := range map[string]func(){
+		"reading":   func() { _ = a.do(ctx, surprised) },
+		"streaming": func() { _, _ = (&Content{a: a}).open(ctx, surprised) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: the panic is gone", what)
+				}
+			}()
+			do()
+		}()
+		if n := a.pool.places.Held() + a.streaming.Held() + len(a.pool.free); n != 0 {
+			t.Errorf("%s: %d places are taken, or connections kept, after a panic", what, n)
 		}
 	}
 }

@@ -17,6 +17,8 @@ import (
 	"github.com/emersion/go-imap/v2/imapclient"
 	"github.com/emersion/go-message/charset"
 	"github.com/emersion/go-sasl"
+
+	"anteroom/session"
 )
 
 var (
@@ -47,13 +49,46 @@ func (r *refusal) begin(now time.Time) {
 }
 
 // dial makes a new connection and signs in.
-func (a *Account) dial(ctx context.Context) (*conn, error) {
+func (a *Account) dial(ctx context.Context) (c *conn, err error) {
 	if a.imap == nil {
 		return nil, errNoIMAP
 	}
-	if a.imap.refusal.is(a.o.Now()) {
-		return nil, errRefused
+	err = a.known(ctx, a.imap, func(as session.Credential) error {
+		c, err = a.dialAs(ctx, as)
+		return err
+	})
+	return c, err
+}
+
+// known has f sign in at a server with the password in force and, where that is
+// refused, with what its file has instead. Where none is taken it says so, and
+// has none tried again for a while.
+func (a *Account) known(ctx context.Context, at *server, f func(session.Credential) error) error {
+	if at.refusal.is(a.o.Now()) {
+		return errRefused
 	}
+	as := a.as()
+	for {
+		err := f(as)
+		switch {
+		case a.kept == nil:
+		case err == nil:
+			a.kept.Took(as.Secret)
+		case errors.Is(err, errRefused):
+			if other, ok := a.kept.Renewed(ctx, as.Secret); ok {
+				as.Secret = other
+				continue
+			}
+		}
+		if errors.Is(err, errRefused) {
+			at.refusal.begin(a.o.Now())
+			a.o.Log.Error("the mail server refuses the mail account: renew integrations.mail.password", "server", at.addr)
+		}
+		return err
+	}
+}
+
+func (a *Account) dialAs(ctx context.Context, as session.Credential) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
 	raw, err := a.o.Dial(ctx, "tcp", a.imap.addr)
@@ -69,7 +104,7 @@ func (a *Account) dial(ctx context.Context) (*conn, error) {
 	defer stop()
 	g.allow(maxHeader)
 	c := &conn{Client: imapclient.New(g, &imapclient.Options{WordDecoder: words}), guard: g}
-	if err := a.signIn(c); err != nil {
+	if err := signIn(c, as); err != nil {
 		if why := g.why(); why != nil && !errors.Is(err, errRefused) {
 			err = why
 		}
@@ -135,13 +170,12 @@ func startIMAP(raw io.ReadWriter) error {
 }
 
 // signIn gives the account's name and password, and learns what the server can.
-func (a *Account) signIn(c *conn) error {
+func signIn(c *conn, as session.Credential) error {
 	if err := c.WaitGreeting(); err != nil {
 		return fmt.Errorf("reading the greeting: %w", err)
 	}
 	if c.State() == imap.ConnStateNotAuthenticated {
 		var err error
-		as := a.as()
 		user, secret := as.User, as.Secret.Reveal()
 		if caps := c.Caps(); caps.Has("AUTH=PLAIN") {
 			err = c.Authenticate(sasl.NewPlainClient("", user, secret))
@@ -150,7 +184,6 @@ func (a *Account) signIn(c *conn) error {
 		}
 		var no *imap.Error
 		if errors.As(err, &no) && !passing(no.Code) {
-			a.refused(a.imap)
 			return errRefused
 		}
 		if err != nil {
@@ -161,10 +194,4 @@ func (a *Account) signIn(c *conn) error {
 		return fmt.Errorf("asking what the server can: %w", io.ErrUnexpectedEOF)
 	}
 	return nil
-}
-
-// refused has the password not tried again for a while, and says so.
-func (a *Account) refused(by *server) {
-	by.refusal.begin(a.o.Now())
-	a.o.Log.Error("the mail server refuses the mail account: renew integrations.mail.password", "server", by.addr)
 }

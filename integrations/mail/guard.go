@@ -121,6 +121,32 @@ type shape struct {
 	counting bool
 	closed   bool   // the announcement is over but for the end of line
 	head     []byte // how the line begins
+	numbers  disorder
+}
+
+// disorder is how much work the numbers of a line make for who keeps them
+// sorted: one that is below another moves all that are there.
+type disorder struct {
+	number, top uint64
+	within      bool // a number
+	n, work     int
+}
+
+// maxDisorder is the work of 60,000 numbers the wrong way round.
+const maxDisorder = 2_000_000_000
+
+func (d *disorder) take(c byte) {
+	if c >= '0' && c <= '9' {
+		d.number, d.within = d.number*10+uint64(c-'0'), true
+		return
+	}
+	if !d.within {
+		return
+	}
+	if d.n++; d.number < d.top {
+		d.work += d.n
+	}
+	d.top, d.number, d.within = max(d.top, d.number), 0, false
 }
 
 const headSize = len("* PREAUTH ")
@@ -133,7 +159,8 @@ func (s *shape) literals() bool {
 	return ok && !slices.Contains([]string{"OK", "NO", "BAD", "BYE", "PREAUTH"}, strings.ToUpper(kind))
 }
 
-// scan goes on with more of the answer; false once it is too deep.
+// scan goes on with more of the answer; false once it is too deep, or its numbers
+// are in too much disorder.
 func (s *shape) scan(b []byte) bool {
 	for len(b) > 0 {
 		if s.skip > 0 {
@@ -142,7 +169,7 @@ func (s *shape) scan(b []byte) bool {
 			b = b[n:]
 			continue
 		}
-		if s.take(b[0]); s.depth > maxNesting {
+		if s.take(b[0]); s.depth > maxNesting || s.numbers.work > maxDisorder {
 			return false
 		}
 		b = b[1:]
@@ -159,7 +186,7 @@ func (s *shape) take(c byte) {
 		if s.closed && s.literals() {
 			s.skip = s.size
 		} else {
-			s.depth, s.head = 0, s.head[:0]
+			s.depth, s.head, s.numbers = 0, s.head[:0], disorder{}
 		}
 		s.quoted, s.escaped, s.counting, s.closed = false, false, false, false
 	case c == '\r':
@@ -174,6 +201,7 @@ func (s *shape) take(c byte) {
 
 // outside takes a byte that is not within a string.
 func (s *shape) outside(c byte) {
+	s.numbers.take(c)
 	counting, closed := s.counting, false
 	s.counting = false
 	switch {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -38,6 +39,13 @@ func TestHostileServer(t *testing.T) {
 	list := func(a *Account) error { _, err := a.Messages(ctx, "INBOX", Query{}); return err }
 	changes := func(a *Account) error { _, err := a.Changes(ctx, "INBOX", "7.2.5"); return err }
 	folders := func(a *Account) error { _, err := a.Folders(ctx); return err }
+	down := func(from int, between string) string {
+		var b strings.Builder
+		for n := from; n > 0; n -= 2 {
+			b.WriteString(between + strconv.Itoa(n))
+		}
+		return b.String()[len(between):]
+	}
 	all := "* ESEARCH (TAG \"{tag}\") UID ALL 1:5\r\n{tag} OK x\r\n"
 	for name, tc := range map[string]struct {
 		to     map[string]string
@@ -60,6 +68,9 @@ func TestHostileServer(t *testing.T) {
 		"zeros":                       {map[string]string{"UID SEARCH": "* SEARCH 0 0 0\r\n{tag} OK x\r\n"}, list, 0},
 		"stars":                       {map[string]string{"UID SEARCH": "* ESEARCH (TAG \"{tag}\") UID ALL 1:*\r\n{tag} OK x\r\n"}, list, 502},
 		"numbers without end":         {map[string]string{"UID SEARCH": "* SEARCH" + strings.Repeat(" 4", 5<<20)}, list, 502},
+		"numbers in disorder":         {map[string]string{"UID SEARCH": "* SEARCH " + down(800_000, " ") + "\r\n{tag} OK x\r\n"}, list, 502},
+		"a set in disorder":           {map[string]string{"UID SEARCH": "* ESEARCH (TAG \"{tag}\") UID ALL " + down(800_000, ",") + "\r\n{tag} OK x\r\n"}, list, 502},
+		"numbers the wrong way round": {map[string]string{"UID SEARCH": "* SEARCH " + down(20_000, " ") + "\r\n{tag} OK x\r\n"}, list, 0},
 		"no UIDVALIDITY":              {map[string]string{"EXAMINE": "* 5 EXISTS\r\n{tag} OK x\r\n"}, list, 502},
 		"no status":                   {map[string]string{"STATUS": "{tag} OK x\r\n"}, changes, 502},
 		"every number is new":         {map[string]string{"STATUS": "* STATUS INBOX (UIDNEXT 4294967295 UIDVALIDITY 7 HIGHESTMODSEQ 9)\r\n{tag} OK x\r\n", "UID SEARCH": "* ESEARCH (TAG \"{tag}\") UID ALL 1:4294967294\r\n{tag} OK x\r\n"}, changes, 0},
@@ -80,7 +91,7 @@ func TestHostileServer(t *testing.T) {
 			case ok && strings.Contains(strings.ToLower(p.Error()+p.Text), "canary"):
 				t.Errorf("error = %v, want nothing of the server's words", err)
 			}
-			if len(a.pool.places) != 0 {
+			if a.pool.places.Held() != 0 {
 				t.Error("a connection is still in use")
 			}
 		})

@@ -16,6 +16,7 @@ import (
 
 	"anteroom/integrations"
 	"anteroom/session"
+	"anteroom/session/semaphore"
 )
 
 // Limits, in bytes unless they say otherwise.
@@ -32,7 +33,10 @@ const (
 	maxContent    = 25 << 20 // of a message that is sent: text and attachments, before encoding
 	maxRecipients = 100
 	maxConns      = 4 // to the IMAP server
-	maxSending    = 2 // messages at a time, since they are in memory
+	maxStreams    = 3 // of these, for callers who may read slowly: who lists and reads messages gets on
+	maxSending    = 4 // messages at a time, since they are in memory
+
+	eachConns, eachStreams, eachSending = 3, 2, 2 // of these, one caller
 )
 
 const (
@@ -43,7 +47,8 @@ const (
 	sendTime    = 5 * time.Minute  // for the whole of sending
 	refusedTime = 10 * time.Second // that a refused password is not tried again: servers punish that
 	keyTime     = 24 * time.Hour   // that an idempotency key is remembered
-	maxKeys     = 10000            // that are remembered
+	claimTime   = 2 * sendTime     // after which a replica that was sending is sending no more, clocks being minutes apart
+	maxKeys     = 10000            // that are remembered in memory
 )
 
 // Options is what an Account is made of; its zero value will do.
@@ -51,6 +56,7 @@ type Options struct {
 	Log  *slog.Logger                                                      // nil: nothing is logged
 	Now  func() time.Time                                                  // nil: time.Now
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error) // nil: as the net package does
+	Keys *session.Ledger                                                   // by which replicas tell each other of idempotency keys; nil: each goes by its own
 }
 
 // Account is one mail account. Safe for concurrent use. Its methods return
@@ -58,11 +64,13 @@ type Options struct {
 type Account struct {
 	imap, smtp *server
 	as         func() session.Credential // as it is now
+	kept       *integrations.SecretFile  // that the password is in; nil: in none
 	from       string
 	o          Options
 	pool       *pool
-	sending    chan struct{}
-	keys       keys
+	sending    *semaphore.Keyed // a place for each message, by caller
+	streaming  *semaphore.Keyed // a place for each message or attachment on its way
+	keys       *keys
 }
 
 // server is where one of the two is.
@@ -85,14 +93,14 @@ func Open(cfg integrations.Mail, o Options) (*Account, error) {
 	if o.Dial == nil {
 		o.Dial = new(net.Dialer).DialContext
 	}
-	a := &Account{as: cfg.Account, from: cfg.From, o: o, sending: make(chan struct{}, maxSending)}
+	a := &Account{as: cfg.Account, kept: cfg.File, from: cfg.From, o: o, sending: semaphore.New(maxSending, eachSending), streaming: semaphore.New(maxStreams, eachStreams)}
 	if a.from == "" {
 		a.from = cfg.Username
 	}
 	var roots *x509.CertPool
 	var err error
 	if cfg.CAFile != "" {
-		if roots, err = integrations.Authorities(cfg.CAFile); err != nil {
+		if roots, err = session.ReadAuthorities(cfg.CAFile); err != nil {
 			return nil, fmt.Errorf("integrations.mail.ca_file: %w", err)
 		}
 	}
@@ -102,8 +110,22 @@ func Open(cfg integrations.Mail, o Options) (*Account, error) {
 	if a.smtp, err = serverAt(cfg.SMTP, roots, "smtps", "465", "smtp", "587"); err != nil {
 		return nil, fmt.Errorf("integrations.mail.smtp_url: %w", err)
 	}
-	a.pool = newPool(maxConns, idleTime, a.dial)
+	a.keys = newKeys(o, "from "+a.from)
+	a.pool = newPool(semaphore.New(maxConns, eachConns), idleTime, a.dial)
 	return a, nil
+}
+
+type callerKey struct{}
+
+// By is a context in which what is done is done for somebody: many share the
+// account, and none of them gets all that it can do at a time.
+func By(ctx context.Context, who string) context.Context {
+	return context.WithValue(ctx, callerKey{}, who)
+}
+
+func callerOf(ctx context.Context) string {
+	who, _ := ctx.Value(callerKey{}).(string)
+	return who
 }
 
 // Close ends the connections that are not in use, and the others as they come

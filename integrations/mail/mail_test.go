@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -313,5 +314,30 @@ func TestDeleting(t *testing.T) {
 	}
 	if p, err := a.Messages(ctx, "Trash", Query{}); err != nil || len(p.Items) != 0 {
 		t.Errorf("trash = %d, %v, want none", len(p.Items), err)
+	}
+}
+
+// TestMovingWithoutMove: a server that cannot move copies, and removes the
+// message once the copy is there. Whatever it refuses, the message is somewhere.
+func TestMovingWithoutMove(t *testing.T) {
+	caps := maps.Clone(mailtest.Rich)
+	delete(caps, imap.CapMove)
+	s := mailtest.Start(t, caps)
+	s.Put(t, "INBOX", plainMail)
+	a, ctx := open(t, s), context.Background()
+	m := only(t, a, "INBOX")
+	_, err := a.Move(ctx, "INBOX", m.ID, "Nowhere")
+	wantProblem(t, "a move to nowhere", err, 404, "not_found")
+	if left := only(t, a, "INBOX"); left.ID != m.ID {
+		t.Errorf("left = %v, want %v", left.ID, m.ID)
+	}
+	if _, err := a.Move(ctx, "INBOX", m.ID, "Sent"); err != nil {
+		t.Fatal(err)
+	}
+	if moved := only(t, a, "Sent"); moved.MessageID != m.MessageID {
+		t.Errorf("moved = %v, want %v", moved.MessageID, m.MessageID)
+	}
+	if p, err := a.Messages(ctx, "INBOX", Query{}); err != nil || len(p.Items) != 0 {
+		t.Errorf("left = %d, %v, want none", len(p.Items), err)
 	}
 }

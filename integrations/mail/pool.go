@@ -10,6 +10,7 @@ import (
 	"github.com/emersion/go-imap/v2/imapclient"
 
 	"anteroom/integrations"
+	"anteroom/session/semaphore"
 )
 
 // conn is a signed-in connection to the IMAP server, in one caller's hands or
@@ -17,6 +18,7 @@ import (
 type conn struct {
 	*imapclient.Client
 	guard   *guard
+	by      string // in whose hands it is, or was last
 	caps    imap.CapSet
 	reused  bool        // it was idle before
 	touched bool        // something may have been changed by it since it was got
@@ -55,10 +57,10 @@ func (c *conn) lives(ctx context.Context) bool {
 	return err == nil && !c.broken()
 }
 
-// pool holds connections: so many at most, each idle for so long at most.
+// pool holds connections: so many at most, of which one caller has some, each idle for so long at most.
 type pool struct {
 	dial   func(context.Context) (*conn, error)
-	places chan struct{} // one for each connection in use
+	places *semaphore.Keyed // for each connection in use, by caller
 	idle   time.Duration
 
 	mu     sync.Mutex
@@ -66,17 +68,16 @@ type pool struct {
 	closed bool    // guarded by mu
 }
 
-func newPool(most int, idle time.Duration, dial func(context.Context) (*conn, error)) *pool {
-	return &pool{dial: dial, idle: idle, places: make(chan struct{}, most)}
+func newPool(places *semaphore.Keyed, idle time.Duration, dial func(context.Context) (*conn, error)) *pool {
+	return &pool{dial: dial, idle: idle, places: places}
 }
 
 // get waits for a place and gives out a connection that lived when it was last
 // looked at; a new one if fresh. It has to be given back.
 func (p *pool) get(ctx context.Context, fresh bool) (*conn, error) {
-	select {
-	case p.places <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	by := callerOf(ctx)
+	if err := p.places.Acquire(ctx, by, 0); err != nil {
+		return nil, err
 	}
 	for !fresh {
 		c := p.take()
@@ -84,16 +85,18 @@ func (p *pool) get(ctx context.Context, fresh bool) (*conn, error) {
 			break
 		}
 		if time.Since(c.rested) < proveAfter && !c.broken() || c.lives(ctx) {
-			c.reused, c.touched = true, false
+			c.reused, c.touched, c.by = true, false, by
 			return c, nil
 		}
 		c.end()
 	}
 	c, err := p.dial(ctx)
 	if err != nil {
-		<-p.places
+		p.places.Release(by)
+		return nil, err
 	}
-	return c, err
+	c.by = by
+	return c, nil
 }
 
 func (p *pool) take() *conn {
@@ -111,10 +114,11 @@ func (p *pool) take() *conn {
 // put takes a connection back; one that is broken, or not to be used again, is
 // ended.
 func (p *pool) put(c *conn, usable bool) {
+	by := c.by // once it is idle, it may be somebody else's
 	if usable = usable && !c.broken() && p.keep(c); !usable {
 		c.end()
 	}
-	<-p.places
+	p.places.Release(by)
 }
 
 func (p *pool) keep(c *conn) bool {
@@ -176,10 +180,7 @@ func (a *Account) hold(ctx context.Context, f func(*conn) error) (*conn, error) 
 		if err != nil {
 			return nil, a.trouble(err)
 		}
-		stop := context.AfterFunc(ctx, func() { c.guard.abort(ctx.Err()) })
-		err = f(c)
-		stop()
-		if err == nil {
+		if err = a.through(ctx, c, f); err == nil {
 			return c, nil
 		}
 		why, retry := c.guard.why(), c.reused && !c.touched && !again && ctx.Err() == nil
@@ -198,6 +199,19 @@ func (a *Account) hold(ctx context.Context, f func(*conn) error) (*conn, error) 
 		}
 		return nil, a.trouble(err)
 	}
+}
+
+// through has something done through a connection, which is ended if that panics.
+func (a *Account) through(ctx context.Context, c *conn, f func(*conn) error) error {
+	returned, stop := false, context.AfterFunc(ctx, func() { c.guard.abort(ctx.Err()) })
+	defer func() {
+		if stop(); !returned {
+			a.pool.put(c, false)
+		}
+	}()
+	err := f(c)
+	returned = true
+	return err
 }
 
 // answered reports whether an error leaves the connection as it was: it is the

@@ -23,7 +23,7 @@ type Sent struct {
 }
 
 // Send sends a message, and keeps a copy in the folder for what was sent if
-// there is one.
+// there is one. Once it has begun to, the end of ctx does not stop it.
 func (a *Account) Send(ctx context.Context, d Draft) (Sent, error) {
 	l, err := d.checked()
 	if err != nil {
@@ -33,22 +33,24 @@ func (a *Account) Send(ctx context.Context, d Draft) (Sent, error) {
 }
 
 func (a *Account) send(ctx context.Context, l *letter) (Sent, error) {
+	if a.smtp == nil {
+		return Sent{}, unavailable("sending mail")
+	}
 	if err := l.addressed(); err != nil {
 		return Sent{}, err
 	}
-	select {
-	case a.sending <- struct{}{}:
-		defer func() { <-a.sending }()
-	case <-ctx.Done():
-		return Sent{}, a.trouble(ctx.Err())
+	by := callerOf(ctx)
+	if err := a.sending.Acquire(ctx, by, 0); err != nil {
+		return Sent{}, a.trouble(err)
 	}
+	defer a.sending.Release(by)
 	sent := Sent{MessageID: a.messageID(l.Key)}
 	message, err := l.compose(a.from, sent.MessageID, a.o.Now())
 	if err != nil {
 		return Sent{}, a.trouble(err)
 	}
 	if l.Key != "" {
-		before, err := a.keys.begin(l.Key, message.digest, a.o.Now())
+		before, err := a.keys.begin(ctx, l.Key, message.digest, a.o.Now())
 		if err != nil {
 			return Sent{}, err
 		}
@@ -56,14 +58,15 @@ func (a *Account) send(ctx context.Context, l *letter) (Sent, error) {
 			return *before, nil
 		}
 	}
+	ctx = context.WithoutCancel(ctx) // whoever no longer waits asks again: then it is known what became of it
 	if err := a.deliver(ctx, message.bytes, l.recipients()); err != nil {
-		a.keys.end(l.Key, nil)
+		a.keys.end(ctx, l.Key, nil)
 		return Sent{}, err
 	}
-	a.keys.end(l.Key, &sent) // before the copy is made: it is sent, whatever comes
+	a.keys.end(ctx, l.Key, &sent) // before the copy is made: it is sent, whatever comes
 	kept := sent
 	kept.SavedTo = a.keep(ctx, message.bytes)
-	a.keys.end(l.Key, &kept)
+	a.keys.end(ctx, l.Key, &kept)
 	return kept, nil
 }
 
@@ -143,7 +146,7 @@ func (a *Account) Reply(ctx context.Context, folder, message string, d Draft, al
 	sent, err := a.send(ctx, l)
 	if err == nil && !sent.Repeated {
 		yes := true
-		if err := a.SetFlags(ctx, folder, message, Flags{Answered: &yes}); err != nil {
+		if err := a.SetFlags(context.WithoutCancel(ctx), folder, message, Flags{Answered: &yes}); err != nil {
 			a.o.Log.Warn("a message that was answered could not be marked so", "error", err)
 		}
 	}

@@ -3,8 +3,11 @@ package mail
 import (
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -292,13 +295,49 @@ func TestSentOnce(t *testing.T) {
 		t.Errorf("Send(a day later) = %+v, %v, want it sent", later, err)
 	}
 	for i := range maxKeys + 5 {
-		if _, err := a.keys.begin(strings.Repeat("k", i%50)+time.Duration(i).String(), [32]byte{}, now); err != nil {
+		if _, err := a.keys.begin(ctx, strings.Repeat("k", i%50)+time.Duration(i).String(), [32]byte{}, now); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if n := len(a.keys.known); n > maxKeys {
 		t.Errorf("keys = %d, want %d at most", n, maxKeys)
 	}
+}
+
+// TestUnsentKeys: what was not sent takes no place of what was, though a program
+// tries again and again while the mail server is away.
+func TestUnsentKeys(t *testing.T) {
+	k, ctx, now := newKeys(Options{}, "a"), t.Context(), time.Now()
+	for _, key := range []string{"sent", "on its way"} {
+		if _, err := k.begin(ctx, key, [32]byte{}, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k.end(ctx, "sent", &Sent{})
+	for range maxKeys {
+		if _, err := k.begin(ctx, "refused", [32]byte{}, now); err != nil {
+			t.Fatal(err)
+		}
+		k.end(ctx, "refused", nil)
+	}
+	if again, err := k.begin(ctx, "sent", [32]byte{}, now); err != nil || again == nil || !again.Repeated {
+		t.Errorf("begin(what was sent) = %+v, %v, want that it was", again, err)
+	}
+	_, err := k.begin(ctx, "on its way", [32]byte{}, now)
+	wantProblem(t, "what is on its way", err, http.StatusConflict, integrations.ReasonConflict)
+}
+
+// TestReadingAlone: an account that only reads, whose name is no address, sends
+// nothing and says so.
+func TestReadingAlone(t *testing.T) {
+	s := mailtest.Start(t, mailtest.Rich)
+	a, err := Open(integrations.Mail{IMAP: "imaps://" + s.Addr, Username: "voice", Password: mailtest.Password, CAFile: s.File}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	_, err = a.Send(context.Background(), Draft{To: []string{"a@example.org"}})
+	wantProblem(t, "Send", err, http.StatusNotFound, integrations.ReasonUnavailable)
 }
 
 func TestWhereThereIsNoSentFolder(t *testing.T) {
@@ -314,5 +353,102 @@ func TestWhereThereIsNoSentFolder(t *testing.T) {
 		if sent, err := open(t, s, change).Send(context.Background(), Draft{To: []string{"a@example.org"}}); err != nil || sent.SavedTo != "" {
 			t.Errorf("%s: Send() = %+v, %v, want it sent and not saved", name, sent, err)
 		}
+	}
+}
+
+// TestSenderWhoLeaves: whoever does not wait for the end, and asks again with
+// the same key, is told that it is being sent, and then that it was.
+func TestSenderWhoLeaves(t *testing.T) {
+	s := mailtest.Start(t, mailtest.Rich)
+	s.Put(t, "INBOX", plainMail)
+	taking, goOn := make(chan struct{}), make(chan struct{})
+	s.Data = func() error {
+		close(taking)
+		<-goOn
+		return nil
+	}
+	a := open(t, s)
+	m := only(t, a, "INBOX")
+	ctx, cancel := context.WithCancel(context.Background())
+	reply := func(ctx context.Context) (Sent, error) {
+		return a.Reply(ctx, "INBOX", m.ID, Draft{Text: "x", Key: "key"}, false)
+	}
+	over := make(chan error)
+	go func() { _, err := reply(ctx); over <- err }()
+	<-taking
+	cancel()
+	_, err := reply(context.Background())
+	wantProblem(t, "meanwhile", err, http.StatusConflict, integrations.ReasonConflict)
+	close(goOn)
+	if err := <-over; err != nil {
+		t.Errorf("Reply() = %v, want it sent", err)
+	}
+	again, err := reply(context.Background())
+	if err != nil || !again.Repeated || again.SavedTo != "Sent" || len(s.Delivered()) != 1 {
+		t.Errorf("Reply(again) = %+v, %v, %d delivered; want it sent and kept once", again, err, len(s.Delivered()))
+	}
+	if !only(t, a, "INBOX").Answered {
+		t.Error("the message is not marked as answered")
+	}
+}
+
+// TestUntoldEnd: where the server does not say what became of a message, nobody
+// is told to send it again.
+func TestUntoldEnd(t *testing.T) {
+	s := mailtest.Start(t, mailtest.Rich)
+	var last atomic.Pointer[net.Conn]
+	a := open(t, s, func(_ *integrations.Mail, o *Options) {
+		o.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := new(net.Dialer).DialContext(ctx, network, addr)
+			last.Store(&c)
+			return c, err
+		}
+	})
+	s.Data = func() error { return (*last.Load()).Close() }
+	_, err := a.Send(context.Background(), Draft{To: []string{"a@example.org"}})
+	if p := wantProblem(t, "Send", err, http.StatusBadGateway, integrations.ReasonAway); !strings.Contains(p.Text, "may have been sent") || p.RetryAfter > 0 {
+		t.Errorf("problem = %q after %v, want that it may have been sent", p.Text, p.RetryAfter)
+	}
+}
+
+// TestWhoSendsMuch waits for themselves, and others send meanwhile.
+func TestWhoSendsMuch(t *testing.T) {
+	s := mailtest.Start(t, mailtest.Rich)
+	begun, goOn := make(chan struct{}, 2*maxSending), make(chan struct{})
+	s.Rcpt = func(to string) error {
+		if to == "slow@example.org" {
+			begun <- struct{}{}
+			<-goOn
+		}
+		return nil
+	}
+	a := open(t, s)
+	send := func(ctx context.Context, who, to string) error {
+		_, err := a.Send(By(ctx, who), Draft{To: []string{to}, Text: "x"})
+		return err
+	}
+	var flood sync.WaitGroup
+	for range 2 * maxSending {
+		flood.Go(func() {
+			if err := send(context.Background(), "ada", "slow@example.org"); err != nil {
+				t.Errorf("Send: %v", err)
+			}
+		})
+	}
+	for range eachSending {
+		<-begun
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := send(ctx, "bob", "bob@example.org"); err != nil {
+		t.Errorf("Send beside who sends much: %v", err)
+	}
+	if n := a.sending.Held(); n != eachSending {
+		t.Errorf("one caller sends %d messages at a time, want %d", n, eachSending)
+	}
+	close(goOn)
+	flood.Wait()
+	if n := a.sending.Held(); n != 0 {
+		t.Errorf("%d places are taken when all is sent, want none", n)
 	}
 }

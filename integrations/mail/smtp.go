@@ -15,6 +15,7 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"anteroom/integrations"
+	"anteroom/session"
 )
 
 // maxSMTP is how much an SMTP server may say in one connection, in bytes.
@@ -39,12 +40,6 @@ func (l *limited) Read(b []byte) (int, error) {
 // deliver gives a message to the SMTP server: to all of its recipients, or to
 // none.
 func (a *Account) deliver(ctx context.Context, message []byte, to []recipient) error {
-	switch {
-	case a.smtp == nil:
-		return unavailable("sending mail")
-	case a.smtp.refusal.is(a.o.Now()):
-		return a.trouble(errRefused)
-	}
 	ctx, cancel := context.WithTimeout(ctx, sendTime)
 	defer cancel()
 	c, end, err := a.submission(ctx)
@@ -63,7 +58,15 @@ func (a *Account) deliver(ctx context.Context, message []byte, to []recipient) e
 }
 
 // submission is a secured connection to the SMTP server, signed in (RFC 6409).
-func (a *Account) submission(ctx context.Context) (*smtp.Client, func(), error) {
+func (a *Account) submission(ctx context.Context) (c *smtp.Client, end func(), err error) {
+	err = a.known(ctx, a.smtp, func(as session.Credential) error {
+		c, end, err = a.submissionAs(ctx, as)
+		return err
+	})
+	return c, end, err
+}
+
+func (a *Account) submissionAs(ctx context.Context, as session.Credential) (*smtp.Client, func(), error) {
 	dialing, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
 	raw, err := a.o.Dial(dialing, "tcp", a.smtp.addr)
@@ -78,7 +81,7 @@ func (a *Account) submission(ctx context.Context) (*smtp.Client, func(), error) 
 		err = c.Hello(a.from[strings.LastIndexByte(a.from, '@')+1:])
 	}
 	if err == nil {
-		err = a.authenticate(c)
+		err = authenticate(c, as)
 	}
 	if err != nil {
 		end()
@@ -113,9 +116,8 @@ func (s *server) client(ctx context.Context, raw net.Conn) (*smtp.Client, error)
 	return nil, errNoTLS
 }
 
-func (a *Account) authenticate(c *smtp.Client) error {
+func authenticate(c *smtp.Client, as session.Credential) error {
 	var mechanism sasl.Client
-	as := a.as()
 	user, secret := as.User, as.Secret.Reveal()
 	switch {
 	case c.SupportsAuth(sasl.Plain):
@@ -123,7 +125,8 @@ func (a *Account) authenticate(c *smtp.Client) error {
 	case c.SupportsAuth(sasl.Login):
 		mechanism = sasl.NewLoginClient(user, secret)
 	default:
-		return integrations.Unusable("The mail server", errors.New("the SMTP server offers neither AUTH PLAIN nor LOGIN"))
+		return &integrations.Problem{Status: http.StatusBadGateway, Reason: integrations.ReasonAnswer, Err: errors.New("the SMTP server offers neither AUTH PLAIN nor LOGIN"),
+			Text: "The mail server lets nobody sign in at that port: it offers neither AUTH PLAIN nor LOGIN."}
 	}
 	err := c.Auth(mechanism)
 	var no *smtp.SMTPError
@@ -135,7 +138,6 @@ func (a *Account) authenticate(c *smtp.Client) error {
 	case no.Temporary():
 		return refusedBy(no)
 	}
-	a.refused(a.smtp)
 	return errRefused
 }
 
@@ -183,7 +185,7 @@ func transmit(c *smtp.Client, message []byte) error {
 	if err := w.Close(); errors.As(err, &no) {
 		return refusedBy(no)
 	} else if err != nil {
-		return &integrations.Problem{Status: http.StatusBadGateway, Reason: integrations.ReasonAway, Err: err, RetryAfter: retryAfter,
+		return &integrations.Problem{Status: http.StatusBadGateway, Reason: integrations.ReasonAway, Err: err,
 			Text: "The mail server took the message and did not say what became of it: it may have been sent. Sent again with the same idempotency_key it has the same Message-ID."}
 	}
 	return nil

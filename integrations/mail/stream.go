@@ -25,12 +25,13 @@ type Content struct {
 	raw  *counted
 	body io.Reader
 	stop func() bool
+	by   string // whom it is for
 }
 
 // Attachment gives out a part of a message, decoded. Texts keep their charset.
 func (a *Account) Attachment(ctx context.Context, folder, message, part string) (*Content, error) {
 	s := &Content{a: a}
-	c, err := a.hold(ctx, func(c *conn) error {
+	return s.open(ctx, func(c *conn) error {
 		at, err := c.at(folder, message, false)
 		if err != nil {
 			return err
@@ -55,13 +56,12 @@ func (a *Account) Attachment(ctx context.Context, folder, message, part string) 
 		}
 		return nil
 	})
-	return s.held(ctx, c, err)
 }
 
 // Raw gives out a message as it is (RFC 5322).
 func (a *Account) Raw(ctx context.Context, folder, message string) (*Content, error) {
 	s := &Content{a: a, Name: "message.eml", Type: "message/rfc822"}
-	c, err := a.hold(ctx, func(c *conn) error {
+	return s.open(ctx, func(c *conn) error {
 		at, err := c.at(folder, message, false)
 		if err != nil {
 			return err
@@ -72,7 +72,6 @@ func (a *Account) Raw(ctx context.Context, folder, message string) (*Content, er
 		s.body, s.Size = s.raw, s.raw.left
 		return nil
 	})
-	return s.held(ctx, c, err)
 }
 
 // begin asks for a section and reads up to where its content begins.
@@ -94,8 +93,18 @@ func (s *Content) begin(c *conn, at id, path []int) error {
 	return integrations.NotFound("message")
 }
 
-// held is the content once its connection is its own.
-func (s *Content) held(ctx context.Context, c *conn, err error) (*Content, error) {
+// open is the content once it has begun and its connection is its own.
+func (s *Content) open(ctx context.Context, begin func(*conn) error) (*Content, error) {
+	s.by = callerOf(ctx)
+	if err := s.a.streaming.Acquire(ctx, s.by, 0); err != nil {
+		return nil, s.a.trouble(err)
+	}
+	defer func() { // also if that panics
+		if s.c == nil {
+			s.a.streaming.Release(s.by)
+		}
+	}()
+	c, err := s.a.hold(ctx, begin)
 	if err != nil {
 		return nil, err
 	}
@@ -146,5 +155,6 @@ func (s *Content) Close() error {
 	err := s.cmd.Close()
 	usable := s.stop() && err == nil
 	s.a.pool.put(c, usable)
+	s.a.streaming.Release(s.by)
 	return nil
 }

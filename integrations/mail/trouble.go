@@ -56,11 +56,17 @@ func (a *Account) trouble(err error) error {
 // the server, and what that says may be mail.
 func quiet(err error) error {
 	text, _, cut := strings.Cut(err.Error(), `"`)
+	if before, _, panicked := strings.Cut(text, tripped); panicked {
+		return errors.New(before + tripped)
+	}
 	if text, _, more := strings.Cut(text, "\n"); cut || more {
 		return errors.New(strings.TrimSpace(text))
 	}
 	return err
 }
+
+// tripped is what the library says before what it panicked with.
+const tripped = "panic reading response"
 
 func isProblem(err error) bool {
 	_, ok := integrations.ProblemOf(err)
