@@ -16,6 +16,8 @@ import (
 
 	"anteroom/integrations"
 	"anteroom/integrations/mail"
+	"anteroom/session"
+	"anteroom/session/semaphore"
 )
 
 // Prefix is where the API is, below the site's origin.
@@ -28,6 +30,8 @@ type Options struct {
 	Client    *http.Client // for Nextcloud; its timeout is for short calls and not used here
 	Access    *integrations.Access
 	Content   Content               // passes files' content through
+	MailKeys  *session.Ledger       // by which replicas tell each other of idempotency keys; nil: each goes by its own
+	Cookie    string                // name of the one that a person's session has, for the OpenAPI document
 	Version   string                // of the program, for the OpenAPI document
 	Log       *slog.Logger          // nil: nothing is logged
 	Registry  prometheus.Registerer // nil: nothing is counted
@@ -42,7 +46,7 @@ type API struct {
 	mailbox  *mail.Account // nil: there is none
 	mailApp  *mail.App     // nil: there is none
 	accounts memory
-	large    chan struct{} // a place for each large JSON body that is in memory
+	large    *semaphore.Keyed // a place for each large JSON body that is in memory, by caller
 	requests *prometheus.CounterVec
 }
 
@@ -63,7 +67,7 @@ func New(o Options) (*API, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	a := &API{o: o, large: make(chan struct{}, manyLarge), requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+	a := &API{o: o, large: semaphore.New(manyLarge, manyLarge/4), requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "anteroom_integrations_requests_total", Help: "Requests of programs, by operation and status class."}, []string{"operation", "status"})}
 	if o.Registry != nil {
 		o.Registry.MustRegister(a.requests)
@@ -117,10 +121,15 @@ func (a *API) Serve(w http.ResponseWriter, r *http.Request, c *Call) error {
 		return err
 	}
 	c.Operation = op.ID
-	x := &exchange{a: a, w: w, r: r, c: c, op: op, params: params}
+	x := &exchange{a: a, w: w, r: r.WithContext(mail.By(r.Context(), c.Who.Subject)), c: c, op: op, params: params}
+	defer func() { // whatever becomes of the answer
+		if x.release != nil {
+			x.release()
+		}
+	}()
 	err = a.answer(x)
-	if x.release != nil {
-		x.release()
+	if x.leftOut > 0 { // by count: names are in no log
+		a.o.Log.Warn("files were left out whose names can be read as another path (an escape such as %2f, a backslash, a control character): rename them in nextcloud", "left_out", x.leftOut, "operation", op.ID, "request_id", c.RequestID)
 	}
 	a.requests.WithLabelValues(op.ID, outcome(x, err)).Inc()
 	if err == nil {
@@ -131,6 +140,16 @@ func (a *API) Serve(w http.ResponseWriter, r *http.Request, c *Call) error {
 		panic(http.ErrAbortHandler)
 	}
 	return integrations.Lost(err)
+}
+
+// Permits reports whether somebody may have the operation that a request is for,
+// as an *integrations.Problem where not.
+func (a *API) Permits(r *http.Request, who *session.Identity) error {
+	op, _, err := a.find(r)
+	if err != nil {
+		return err
+	}
+	return (&exchange{a: a, op: op, c: &Call{Caller: integrations.Caller{Who: who}}}).allowed()
 }
 
 func outcome(x *exchange, err error) string {
@@ -170,11 +189,14 @@ func (a *API) find(r *http.Request) (*operation, map[string]string, error) {
 		Text: "There is no such operation, or its part of the configuration (integrations) is not set up. " + Prefix + "/openapi.json lists all there are."}
 }
 
-// methods are those that a path has.
+// methods are those that are answered at a path.
 func (a *API) methods(r *http.Request) (methods []string) {
 	for _, op := range a.ops {
 		if _, ok := op.match(r.URL.EscapedPath()); ok {
 			methods = append(methods, op.Method)
+			if op.Method == http.MethodGet {
+				methods = append(methods, http.MethodHead)
+			}
 		}
 	}
 	slices.Sort(methods)

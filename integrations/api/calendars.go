@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"net/http"
 	"net/url"
 	"time"
@@ -119,11 +121,11 @@ type cut struct {
 }
 
 func (x *exchange) listEvents(in *listEvents) error {
-	skip, _, err := readPlace(in.Cursor)
+	c, k, err := x.calendar(in.inCalendar)
 	if err != nil {
 		return err
 	}
-	c, k, err := x.calendar(in.inCalendar)
+	at, err := resume(in.Cursor, k.Version, "calendar")
 	if err != nil {
 		return err
 	}
@@ -131,19 +133,38 @@ func (x *exchange) listEvents(in *listEvents) error {
 	if err != nil {
 		return err
 	}
-	return page(x, events, skip, in.Limit, incomplete)
+	return page(x, events, at, in.Limit, incomplete)
 }
 
 // maxPage is of how many bytes a page is, and then one more item: occurrences
 // of one event may each have all of its long text.
 const maxPage = 8 << 20
 
+// part is where in a list a page begins, and in which version of the list.
+type part struct {
+	skip    int
+	version string
+}
+
+// resume is where a list goes on, if the collection is still as it was when the
+// cursor was given out: else pages would repeat, or leave out, what moved.
+func resume(cursor, version, what string) (part, error) {
+	sum := sha256.Sum256([]byte(version)) // which may be long
+	p := part{version: hex.EncodeToString(sum[:8])}
+	skip, was, err := readPlace(cursor)
+	if err == nil && cursor != "" && was != p.version {
+		err = &integrations.Problem{Status: http.StatusGone, Reason: integrations.ReasonCursor, Field: "cursor", Text: "The " + what + " has changed since: begin again without a cursor."}
+	}
+	p.skip = skip
+	return p, err
+}
+
 // page answers with a part of a list that is in memory.
-func page[T any](x *exchange, all []T, skip, limit int, incomplete bool) error {
+func page[T any](x *exchange, all []T, at part, limit int, incomplete bool) error {
 	out, more := x.listing(), next{}
-	for i := min(skip, len(all)); i < len(all); i++ {
-		if i == skip+limit || out.bytes > maxPage {
-			more.Cursor = placeOf(i, "")
+	for i := min(at.skip, len(all)); i < len(all); i++ {
+		if i == at.skip+limit || out.bytes > maxPage {
+			more.Cursor = placeOf(i, at.version)
 			break
 		}
 		if err := out.add(&all[i]); err != nil {

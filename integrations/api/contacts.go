@@ -74,11 +74,11 @@ type contactPage struct {
 }
 
 func (x *exchange) listContacts(in *listContacts) error {
-	skip, _, err := readPlace(in.Cursor)
+	c, b, err := x.book(in.inBook)
 	if err != nil {
 		return err
 	}
-	c, b, err := x.book(in.inBook)
+	at, err := resume(in.Cursor, b.Version, "address book")
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (x *exchange) listContacts(in *listContacts) error {
 	if err != nil {
 		return err
 	}
-	return page(x, found, skip, in.Limit, incomplete)
+	return page(x, found, at, in.Limit, incomplete)
 }
 
 type createContact struct {

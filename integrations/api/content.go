@@ -33,7 +33,13 @@ func (x *exchange) downloadFile(in *downloadFile) error {
 		return integrations.Invalid("path", "is a folder, which has no content.")
 	}
 	x.w.Header().Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": path.Base(p)}))
-	return x.pass(http.MethodGet, f.Place(p), "file")
+	return x.pass(http.MethodGet, f.Place(p), func() error {
+		e, err := f.Stat(x.ctx(), p)
+		if err == nil && e.Folder {
+			err = &integrations.Problem{Status: http.StatusConflict, Reason: integrations.ReasonConflict, Field: "path", Text: "That is a folder, which has no content."}
+		}
+		return err
+	})
 }
 
 type uploadFile struct {
@@ -44,15 +50,22 @@ type uploadFile struct {
 }
 
 func (x *exchange) uploadFile(in *uploadFile) error {
+	if _, ok := x.r.Header["Content-Range"]; ok { // RFC 9110 §14.5: else a part would be taken for the whole
+		return integrations.Invalid("Content-Range", "is not answered: a file is put there as a whole.")
+	}
+	if err := uncoded(x.r); err != nil { // nobody would know that what is stored is compressed
+		return err
+	}
 	f, p, err := x.changeable("path", in.Path)
 	if err != nil {
 		return err
 	}
-	return x.pass(http.MethodPut, f.Place(p), "file")
+	return x.pass(http.MethodPut, f.Place(p), nil)
 }
 
-// pass has the content of a file pass through.
-func (x *exchange) pass(method, place, what string) error {
+// pass has the content of a file pass through. doubted is asked about an answer
+// that may be no file's, before it begins; nil: nobody is.
+func (x *exchange) pass(method, place string, doubted func() error) error {
 	r := x.r.Clone(x.r.Context())
 	if r.Method != http.MethodHead {
 		r.Method = method
@@ -62,7 +75,7 @@ func (x *exchange) pass(method, place, what string) error {
 			delete(r.Header, name)
 		}
 	}
-	w := &told{x: x, what: what}
+	w := &told{x: x, doubted: doubted}
 	if err := x.a.o.Content(w, r, &x.c.Caller, x.op.Section, files.Escaped(place)); err != nil {
 		x.w.Header().Del("Content-Disposition")
 		return err
@@ -77,7 +90,7 @@ var contentHeaders = map[string]bool{"Range": true, "If-Range": true, "If-Match"
 // program has use for.
 type told struct {
 	x       *exchange
-	what    string
+	doubted func() error
 	problem error
 	header  http.Header
 }
@@ -97,11 +110,18 @@ func (t *told) WriteHeader(status int) {
 	if t.problem != nil || t.x.begun {
 		return
 	}
-	if p := integrations.Answered(&http.Response{StatusCode: status, Status: http.StatusText(status)}, t.what); p != nil {
-		if status == http.StatusNotFound && t.x.op.Changes {
-			p = &integrations.Problem{Status: http.StatusConflict, Reason: integrations.ReasonConflict, Text: "The folder that it would lie in does not exist."}
-		}
+	switch p := integrations.Answered(&http.Response{StatusCode: status, Status: http.StatusText(status)}, "file"); {
+	case p == nil && status == http.StatusOK && t.doubted != nil && t.header.Get("Etag") == "": // Nextcloud has a few words for whoever gets a folder
+		t.problem = t.doubted()
+	case p == nil:
+	case status == http.StatusNotFound && t.x.op.Changes:
+		t.problem = &integrations.Problem{Status: http.StatusConflict, Reason: integrations.ReasonConflict, Text: "The folder that it would lie in does not exist."}
+	case status == http.StatusConflict && t.x.op.Changes, status == http.StatusMethodNotAllowed && t.x.op.Changes:
+		t.problem = &integrations.Problem{Status: http.StatusConflict, Reason: integrations.ReasonConflict, Text: "There is a folder at that path, or there is none that the file would lie in."}
+	default:
 		t.problem = p
+	}
+	if t.problem != nil {
 		t.x.w.Header().Del("Content-Disposition")
 		return
 	}

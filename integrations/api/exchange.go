@@ -24,6 +24,7 @@ type exchange struct {
 	grant  integrations.Grant
 
 	release func() // gives back what it holds; nil: nothing
+	leftOut int    // files that the answer leaves out for their names
 
 	status int
 	begun  bool // the answer has begun
@@ -126,7 +127,8 @@ func (x *exchange) versioned(status int, tag string, v any) error {
 type list struct {
 	x     *exchange
 	n     int
-	bytes int // of all items so far
+	inner bool // what is added is within an item
+	bytes int  // of all items so far
 	buf   bytes.Buffer
 }
 
@@ -150,6 +152,21 @@ func (l *list) add(v any) error {
 		return nil
 	}
 	return l.flush()
+}
+
+// within begins an item with "items" of its own, which are what is added until
+// the next begins. head is what else it says, a struct that is not empty.
+func (l *list) within(head any) error {
+	if l.inner {
+		l.buf.WriteString("]},")
+	}
+	if err := encode(&l.buf, head); err != nil {
+		return err
+	}
+	l.buf.Truncate(l.buf.Len() - len("}\n"))
+	l.buf.WriteString(`,"items":[`)
+	l.inner, l.n = true, 0
+	return nil
 }
 
 const flushSize = 16 << 10
@@ -179,6 +196,9 @@ func (l *list) write(b []byte) error {
 
 // end ends the list with what else is to be said: a struct, or nil.
 func (l *list) end(more any) error {
+	if l.inner {
+		l.buf.WriteString("]}")
+	}
 	l.buf.WriteByte(']')
 	if more != nil {
 		var b bytes.Buffer

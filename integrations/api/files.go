@@ -4,8 +4,11 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
+
+	"golang.org/x/text/unicode/norm"
 
 	"anteroom/integrations"
 	"anteroom/integrations/files"
@@ -52,7 +55,7 @@ func (x *exchange) open() (*files.Files, error) {
 		return nil, err
 	}
 	user := x.user()
-	f, err := files.Open(x.ctx(), files.Options{HTTP: client, URL: to, Scope: scope, User: user})
+	f, err := files.Open(x.ctx(), files.Options{HTTP: client, URL: to, Scope: scope, User: user, LeftOut: func() { x.leftOut++ }})
 	if err == nil && user == "" && f.User() != "" {
 		x.a.accounts.learn(x.account(), f.User())
 	}
@@ -210,7 +213,7 @@ type moveFile struct {
 type fromTo struct {
 	From      string `json:"from" required:"true"`
 	To        string `json:"to" required:"true"`
-	Overwrite bool   `json:"overwrite,omitempty" doc:"replace what is there; without it that is refused"`
+	Overwrite bool   `json:"overwrite,omitempty" doc:"replace a file that is there; without it that is refused; a folder never is"`
 }
 
 func (x *exchange) moveFile(in *moveFile) error {
@@ -225,7 +228,8 @@ func (x *exchange) moveFile(in *moveFile) error {
 }
 
 type copyFile struct {
-	Body fromTo `body:"json"`
+	IfMatch string `header:"If-Match" doc:"only while this is the file's ETag"`
+	Body    fromTo `body:"json"`
 }
 
 func (x *exchange) copyFile(in *copyFile) error {
@@ -233,7 +237,7 @@ func (x *exchange) copyFile(in *copyFile) error {
 	if err != nil {
 		return err
 	}
-	if _, err := f.Copy(x.ctx(), from, to, in.Body.Overwrite); err != nil {
+	if _, err := f.Copy(x.ctx(), from, to, in.Body.Overwrite, in.IfMatch); err != nil {
 		return err
 	}
 	return x.entry(http.StatusCreated, f, to)
@@ -245,13 +249,14 @@ func (x *exchange) fromTo(in *fromTo) (f *files.Files, from, to string, err erro
 	}
 	x.c.To = to
 	f, from, err = x.changeable("from", in.From)
+	source, there := norm.NFC.String(from), norm.NFC.String(to) // as Nextcloud takes them
 	switch {
 	case err != nil:
 	case to == "/":
 		err = integrations.Invalid("to", "is the root, which stays.")
-	case to == from, strings.HasPrefix(to, from+"/"):
+	case to == from, strings.HasPrefix(there, source+"/"):
 		err = integrations.Invalid("to", "lies within what is moved or copied.")
-	case strings.HasPrefix(from, to+"/"):
+	case strings.HasPrefix(source, there+"/"):
 		err = integrations.Invalid("to", "holds what is moved or copied.")
 	}
 	return f, from, to, err
@@ -275,38 +280,48 @@ func (x *exchange) deleteFile(in *deleteFile) error {
 
 type searchFiles struct {
 	Within string `query:"within" default:"/" min:"1" doc:"the folder to look in, and below"`
-	Name   string `query:"name" max:"255" doc:"a part of the name, letter case aside"`
-	Type   string `query:"type" max:"255" doc:"a media type, or a kind such as image/*"`
+	Name   string `query:"name" max:"255" doc:"a part of the name, letter case aside; name or type is needed"`
+	Type   string `query:"type" max:"255" doc:"a media type, or a kind such as image/*; name or type is needed"`
 	Limit  int    `query:"limit" min:"1" max:"1000" default:"100" doc:"how many at most; fewer may come with a cursor"`
 	Cursor string `query:"cursor" max:"512" doc:"from the answer before"`
 }
 
 func (x *exchange) searchFiles(in *searchFiles) error {
 	if in.Name == "" && in.Type == "" {
-		return integrations.Invalid("name", "is missing, and type is, too.")
+		return integrations.Invalid("name", "or type is needed.")
 	}
-	if i := strings.IndexByte(in.Type, '*'); i >= 0 && (i != len(in.Type)-1 || !strings.HasSuffix(in.Type, "/*")) {
-		return integrations.Invalid("type", "has a * that is not the whole of what follows the slash.")
+	if in.Type != "" && !kindOfMedia.MatchString(in.Type) {
+		return integrations.Invalid("type", "is no media type, nor a kind such as image/*.")
 	}
-	skip, _, err := readPlace(in.Cursor)
+	skip, since, err := readPlace(in.Cursor)
 	if err != nil {
 		return err
+	}
+	spot := files.Spot{Skip: skip}
+	if since != "" {
+		if spot.Since, err = strconv.ParseInt(since, 10, 64); err != nil || spot.Since < 0 {
+			return integrations.Invalid("cursor", "is none of this operation's.")
+		}
 	}
 	f, p, err := x.fileAt("within", in.Within)
 	if err != nil {
 		return err
 	}
 	out := x.listing()
-	at, more, err := f.Search(x.ctx(), files.Query{Within: p, Name: in.Name, Type: in.Type, Skip: skip, Limit: in.Limit}, func(e *files.Entry) error { return out.add(e) })
+	spot, more, err := f.Search(x.ctx(), files.Query{Within: p, Name: in.Name, Type: in.Type, From: spot, Limit: in.Limit}, func(e *files.Entry) error { return out.add(e) })
 	if err != nil {
 		return err
 	}
 	end := next{}
 	if more {
-		end.Cursor = placeOf(at, "")
+		end.Cursor = placeOf(spot.Skip, strconv.FormatInt(spot.Since, 10))
 	}
 	return out.end(end)
 }
+
+// kindOfMedia is a media type (RFC 9110 §8.3.1) without parameters, or all of
+// a kind.
+var kindOfMedia = regexp.MustCompile(`^[a-zA-Z0-9!#$&^_.+-]+/(\*|[a-zA-Z0-9!#$&^_.+-]+)$`)
 
 type changesOf struct {
 	Body struct {
@@ -327,7 +342,14 @@ func (x *exchange) fileChanges(in *changesOf) error {
 		return err
 	}
 	out := x.listing()
-	cursor, err := f.Changes(x.ctx(), p, in.Body.Cursor, func(folder *files.Folder) error { return out.add(folder) })
+	type folder struct { // the rest of which follows: files.Folder
+		Path string `json:"path"`
+		ETag string `json:"etag,omitempty"`
+	}
+	cursor, err := f.Changes(x.ctx(), p, in.Body.Cursor, files.Told{
+		Folder: func(path, etag string) error { return out.within(folder{path, etag}) },
+		Entry:  func(e *files.Entry) error { return out.add(e) },
+	})
 	if err != nil {
 		return err
 	}

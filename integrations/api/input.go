@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"anteroom/integrations"
+	"anteroom/session/semaphore"
 )
 
 // What an operation takes is a struct with a field for each parameter, tagged
@@ -24,7 +25,7 @@ import (
 //	body:"json" or body:"stream"                 for the body: a struct, or media to read from the request
 //	doc:"..."                                    for people
 //	required:"true", default:"..."               without either it may be left out
-//	min:"1" max:"100"                            of a number; of the length of a string, in bytes; of a list
+//	min:"1" max:"100"                            of a number; of the length of a string, in characters; of a list
 //	enum:"a,b"                                   the only values
 //	lines:"true"                                 a text that may have several lines
 //
@@ -33,11 +34,13 @@ import (
 // these, and pointers where leaving out means another thing than zero.
 
 const (
-	maxJSON   = 1 << 20 // of a body that says nothing else, by max
-	maxString = 4096    // of a string that says nothing else
-	bodyTime  = 30 * time.Second
-	largeJSON = 2 << 20 // of a body that waits for a place
-	manyLarge = 8       // of these at a time, each of which is several times as large in memory
+	maxJSON    = 1 << 20 // of a body that says nothing else, by max
+	maxString  = 4096    // of a string that says nothing else
+	maxEntries = 1000    // of a list that says nothing else
+	bodyTime   = 30 * time.Second
+	largeJSON  = 2 << 20 // of a body that waits for a place
+	manyLarge  = 8       // of these at a time, a quarter of them one caller's: each is several times as large in memory
+	largeWait  = 10 * time.Second
 )
 
 var (
@@ -168,13 +171,19 @@ func parse(v reflect.Value, name, s string) error {
 
 // decodeBody reads a JSON body.
 func (x *exchange) decodeBody(v reflect.Value, most int64) error {
+	if err := uncoded(x.r); err != nil {
+		return err
+	}
 	if m, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type")); err != nil || m != "application/json" {
 		return &integrations.Problem{Status: http.StatusUnsupportedMediaType, Reason: integrations.ReasonMediaType, Text: "The body has to be application/json."}
 	}
 	if x.r.ContentLength > largeJSON || x.r.ContentLength < 0 && most > largeJSON {
-		select {
-		case x.a.large <- struct{}{}:
-			x.release = func() { <-x.a.large }
+		by := x.c.Who.Subject
+		switch err := x.a.large.Acquire(x.ctx(), by, largeWait); {
+		case err == nil:
+			x.release = func() { x.a.large.Release(by) }
+		case !errors.Is(err, semaphore.ErrBusy):
+			return err
 		default:
 			return &integrations.Problem{Status: http.StatusServiceUnavailable, Reason: integrations.ReasonBusy, Text: "There are many large requests at the moment.", RetryAfter: 2 * time.Second}
 		}
@@ -188,38 +197,28 @@ func (x *exchange) decodeBody(v reflect.Value, most int64) error {
 	case int64(len(b)) > most:
 		return &integrations.Problem{Status: http.StatusRequestEntityTooLarge, Reason: integrations.ReasonTooLarge, Text: "The body is too large."}
 	case !utf8.Valid(b):
-		return &integrations.Problem{Status: http.StatusBadRequest, Reason: integrations.ReasonInvalid, Text: "The body is not UTF-8."}
+		return badBody("The body is not UTF-8.")
 	}
-	d := json.NewDecoder(strings.NewReader(string(b)))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v.Addr().Interface()); err != nil {
-		return unreadable(err)
+	if err := readMembers(b, v.Type()); err != nil {
+		return err
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return &integrations.Problem{Status: http.StatusBadRequest, Reason: integrations.ReasonInvalid, Text: "The body is more than one JSON value."}
-	}
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(b, &members); err != nil || members == nil {
-		return &integrations.Problem{Status: http.StatusBadRequest, Reason: integrations.ReasonInvalid, Text: "The body has to be a JSON object."}
+	if err := json.Unmarshal(b, v.Addr().Interface()); err != nil {
+		return noJSON()
 	}
 	return checkStruct(v, "")
 }
 
-// unreadable says what is wrong with a JSON body, as far as it is known.
-func unreadable(err error) *integrations.Problem {
-	p := &integrations.Problem{Status: http.StatusBadRequest, Reason: integrations.ReasonInvalid, Text: "The body is no JSON that is understood."}
-	var kind *json.UnmarshalTypeError
-	var parse *time.ParseError
-	switch {
-	case errors.As(err, &kind) && kind.Field != "":
-		p.Field, p.Text = kind.Field, kind.Field+" has to be of another type than "+kind.Value+"."
-	case errors.As(err, &parse):
-		p.Text = "The body has a time that is none with a zone, such as 2026-03-01T09:30:00+01:00."
-	case strings.HasPrefix(err.Error(), "json: unknown field "):
-		name, _ := strconv.Unquote(strings.TrimPrefix(err.Error(), "json: unknown field "))
-		p.Field, p.Text = printable(name), printable(name)+" is no member of this body."
+// uncoded refuses a body in a content coding: nothing here undoes any (RFC 9110
+// §15.5.16).
+func uncoded(r *http.Request) error {
+	for _, line := range r.Header.Values("Content-Encoding") {
+		for coding := range strings.SplitSeq(line, ",") {
+			if coding = strings.TrimSpace(coding); coding != "" && !strings.EqualFold(coding, "identity") {
+				return &integrations.Problem{Status: http.StatusUnsupportedMediaType, Reason: integrations.ReasonMediaType, Field: "Content-Encoding", Text: "Content-Encoding is not undone here: send the body as it is to be."}
+			}
+		}
 	}
-	return p
+	return nil
 }
 
 // checkStruct checks the members of a decoded struct.
@@ -265,7 +264,7 @@ func check(v reflect.Value, tag reflect.StructTag, name string) error {
 	case v.Kind() == reflect.Struct:
 		return checkStruct(v, name+".")
 	case v.Kind() == reflect.Slice:
-		low, high := bounds(tag, 0, 1000)
+		low, high := bounds(tag, 0, maxEntries)
 		if n := int64(v.Len()); n < low || n > high {
 			return integrations.Invalid(name, "has %d entries, want %d to %d.", n, low, high)
 		}
@@ -303,11 +302,11 @@ func bounds(tag reflect.StructTag, low, high int64) (int64, int64) {
 
 func checkString(s string, tag reflect.StructTag, name string) error {
 	low, high := bounds(tag, 0, maxString)
-	switch n := int64(len(s)); {
+	switch n := int64(utf8.RuneCountInString(s)); { // as JSON Schema counts (validation, §6.3.1)
 	case n > high:
-		return integrations.Invalid(name, "is longer than %d bytes.", high)
+		return integrations.Invalid(name, "is longer than %d characters.", high)
 	case n < low:
-		return integrations.Invalid(name, "is shorter than %d bytes.", low)
+		return integrations.Invalid(name, "is shorter than %d characters.", low)
 	case !utf8.ValidString(s):
 		return integrations.Invalid(name, "is not UTF-8.")
 	}

@@ -291,7 +291,7 @@ func (x *exchange) messageChanges(in *messageChangesOf) error {
 
 // openMail opens the mail account of the configuration, if there is one.
 func (a *API) openMail() (err error) {
-	switch cfg, o := a.o.Config.Mail, (mail.Options{Log: a.o.Log, Now: a.o.Now}); {
+	switch cfg, o := a.o.Config.Mail, (mail.Options{Log: a.o.Log, Now: a.o.Now, Keys: a.o.MailKeys}); {
 	case cfg.Nextcloud > 0:
 		a.mailApp = mail.OpenApp(cfg, o)
 	case cfg.Said():

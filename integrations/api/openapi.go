@@ -65,15 +65,15 @@ func (a *API) describe() ([]byte, error) {
 		"servers":    []object{{"url": a.o.Access.Public}},
 		"security":   []object{{"client": []string{}}, {"token": []string{}}, {"session": []string{}}},
 		"paths":      paths,
-		"components": object{"schemas": s, "securitySchemes": securitySchemes()},
+		"components": object{"schemas": s, "securitySchemes": a.securitySchemes()},
 	}, "", " ")
 }
 
-func securitySchemes() object {
+func (a *API) securitySchemes() object {
 	return object{
 		"client":  object{"type": "http", "scheme": "basic", "description": "a client's name and secret (clients), or a person's login name and app password"},
 		"token":   object{"type": "http", "scheme": "bearer", "description": "an identity JWT from /auth/token, or the provider's access token"},
-		"session": object{"type": "apiKey", "in": "cookie", "name": "__Host-anteroom", "description": "a person's session; changes need a request from this site's own pages"},
+		"session": object{"type": "apiKey", "in": "cookie", "name": a.o.Cookie, "description": "a person's session; changes need a request from this site's own pages"},
 	}
 }
 

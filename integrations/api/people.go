@@ -40,7 +40,7 @@ func (x *exchange) me() error {
 	who := x.c.Who
 	m := me{Person: people.Person{ID: who.Subject, Name: who.Name, Email: who.Email, Groups: append([]string{}, who.Groups...)},
 		Username: who.Username, Client: who.Method == session.ByClient}
-	if x.a.o.Config.Directory.Username == "" || m.Client {
+	if x.a.o.Config.Directory.Username == "" || m.Client || plainID(who.Subject) != nil {
 		return x.json(http.StatusOK, m)
 	}
 	p, err := x.directory().Person(x.ctx(), who.Subject)
@@ -74,7 +74,7 @@ type namePage struct {
 
 type lookUp struct {
 	Search string `query:"search" max:"255" doc:"a part of the id, the name or the mail address"`
-	Limit  int    `query:"limit" min:"1" max:"500" default:"100"`
+	Limit  int    `query:"limit" min:"1" max:"500" default:"100" doc:"how many; Nextcloud gives so many of each of its backends of users"`
 	Cursor string `query:"cursor" max:"64" doc:"from the answer before"`
 }
 

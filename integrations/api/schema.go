@@ -1,6 +1,7 @@
 package api
 
 import (
+	"path"
 	"reflect"
 	"slices"
 	"strconv"
@@ -43,13 +44,13 @@ func (s schemas) of(t reflect.Type, tag reflect.StructTag, strict bool) object {
 		}
 		o["type"], o["items"] = "array", s.of(t.Elem(), of, strict)
 		if strict {
-			limit(o, tag, "minItems", "maxItems", 0, 1000)
+			limit(o, tag, "minItems", "maxItems", 0, maxEntries)
 		}
 	case t.Kind() == reflect.Struct && t.Name() == "":
 		s.members(o, t, strict)
 	case t.Kind() == reflect.Struct:
 		s.named(t, strict)
-		o["$ref"] = "#/components/schemas/" + nameOf(t)
+		o["$ref"] = "#/components/schemas/" + nameOf(t, strict)
 	default:
 		o["type"] = "integer"
 		if strict {
@@ -91,7 +92,7 @@ func limit(o object, tag reflect.StructTag, low, high string, least, most int64)
 
 // named adds a struct's schema, if it is not there yet.
 func (s schemas) named(t reflect.Type, strict bool) {
-	name := nameOf(t)
+	name := nameOf(t, strict)
 	if _, ok := s[name]; ok {
 		return
 	}
@@ -124,13 +125,20 @@ func (s schemas) members(o object, t reflect.Type, strict bool) {
 	}
 }
 
-// nameOf is what a type is called in the document.
-func nameOf(t reflect.Type) string {
+// nameOf is what a type is called in the document. What is taken is called after
+// its package, too: it has bounds that what is said has not, and fields of
+// contacts are others than those of events.
+func nameOf(t reflect.Type, strict bool) string {
 	name, rest, generic := strings.Cut(t.Name(), "[")
 	if generic { // page[anteroom/integrations/files.Entry]
 		rest = strings.TrimSuffix(rest, "]")
 		rest = rest[strings.LastIndexByte(rest, '.')+1:]
-		name = rest + strings.ToUpper(name[:1]) + name[1:]
+		name = rest + capital(name)
 	}
-	return strings.ToUpper(name[:1]) + name[1:]
+	if within := path.Base(t.PkgPath()); strict && within != "api" {
+		return capital(within) + capital(name)
+	}
+	return capital(name)
 }
+
+func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }

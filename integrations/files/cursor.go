@@ -28,7 +28,7 @@ type record [recordSize]byte
 
 func recordOf(depth int, path, version string) (r record) {
 	sum := sha256.Sum256([]byte(path + "\x00" + version))
-	r[0] = byte(depth) // #nosec G115 -- depth is 0 to 64
+	r[0] = byte(depth) // #nosec G115 -- depth is 0 to maxDepth
 	copy(r[1:], sum[:])
 	return r
 }
@@ -49,16 +49,22 @@ func readCursor(cursor string) (*memory, error) {
 		return m, nil
 	}
 	b, err := base64.RawURLEncoding.DecodeString(cursor[1:])
-	if err != nil || cursor[:1] != cursorVersion || len(b) == 0 || len(b)%recordSize != 0 {
-		return nil, &integrations.Problem{Status: http.StatusGone, Reason: integrations.ReasonCursor, Field: "cursor", Text: "The cursor is none of this operation's: begin again without one."}
+	if err != nil || cursor[:1] != cursorVersion || len(b) == 0 || len(b)%recordSize != 0 || len(b)/recordSize > maxFolders {
+		return nil, errCursor
 	}
-	for ; len(b) > 0; b = b[recordSize:] {
+	for depth := -1; len(b) > 0; b = b[recordSize:] {
 		r := record(b[:recordSize])
+		if d := int(r[0]); d > depth+1 || d > maxDepth || d == 0 && depth >= 0 { // no walk through one folder comes by there
+			return nil, errCursor
+		}
+		depth = int(r[0])
 		m.at[r.hash()] = len(m.records)
 		m.records = append(m.records, r)
 	}
 	return m, nil
 }
+
+var errCursor = &integrations.Problem{Status: http.StatusGone, Reason: integrations.ReasonCursor, Field: "cursor", Text: "The cursor is none of this operation's: begin again without one."}
 
 // has reports whether a folder was known in a version.
 func (m *memory) has(path, version string) bool {

@@ -18,10 +18,11 @@ import (
 
 // Options is what Files are made of.
 type Options struct {
-	HTTP  *http.Client // attaches the credential; see [integrations.Access.Wire]
-	URL   *url.URL     // of the service, as it is configured
-	Scope []string     // segments below URL that everything stays within; nil: all there is
-	User  string       // the account's id at Nextcloud; "": it is asked for, where it is needed
+	HTTP    *http.Client // attaches the credential; see [integrations.Access.Wire]
+	URL     *url.URL     // of the service, as it is configured
+	Scope   []string     // segments below URL that everything stays within; nil: all there is
+	User    string       // the account's id at Nextcloud; "": it is asked for, where it is needed
+	LeftOut func()       // learns of each entry that is left out, for its name could not be asked for; nil: nobody does
 }
 
 // Files is one account's. Safe for concurrent use.
@@ -31,6 +32,7 @@ type Files struct {
 	dav  string   // path of Nextcloud's DAV root, decoded, without a slash at its end; "" if it is another server's
 	user string   // that was given or found out; "" for none
 	root string   // path of the folder that is "/" here, likewise
+	left func()
 }
 
 // davRoot is where Nextcloud's DAV tree begins.
@@ -41,7 +43,10 @@ const davRoot = "/remote.php/dav"
 // not known.
 func Open(ctx context.Context, o Options) (*Files, error) {
 	base := strings.TrimSuffix(o.URL.Path, "/")
-	f := &Files{http: o.HTTP, base: &url.URL{Scheme: o.URL.Scheme, Host: o.URL.Host}, root: base}
+	f := &Files{http: o.HTTP, base: &url.URL{Scheme: o.URL.Scheme, Host: o.URL.Host}, root: base, left: o.LeftOut}
+	if f.left == nil {
+		f.left = func() {}
+	}
 	if before, _, ok := strings.Cut(base+"/", davRoot+"/"); ok {
 		f.dav = before + davRoot
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/studio-b12/gowebdav"
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
 
 	"anteroom/integrations"
 )
@@ -16,6 +18,7 @@ import (
 // words what the server refuses, before the library makes up its own mind.
 type told struct {
 	ctx     context.Context
+	to      *url.URL // the server
 	rt      http.RoundTripper
 	what    string
 	ifMatch string // for the first request; "" for none
@@ -26,7 +29,11 @@ type told struct {
 
 // RoundTrip implements http.RoundTripper.
 func (t *told) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.WithContext(t.ctx)
+	r = r.Clone(t.ctx)
+	r.URL.Scheme, r.URL.Host, r.Host = t.to.Scheme, t.to.Host, t.to.Host
+	if destination, ok := strings.CutPrefix(r.Header.Get("Destination"), anyServer); ok {
+		r.Header.Set("Destination", t.to.String()+destination)
+	}
 	if t.ifMatch != "" {
 		r.Header.Set("If-Match", t.ifMatch)
 	}
@@ -42,7 +49,7 @@ func (t *told) RoundTrip(r *http.Request) (*http.Response, error) {
 	case resp.StatusCode == http.StatusMethodNotAllowed && r.Method == "MKCOL":
 		p = &integrations.Problem{Status: http.StatusConflict, Reason: integrations.ReasonExists, Text: "There is a file or a folder at that path already."}
 	case resp.StatusCode == http.StatusPreconditionFailed && t.ifMatch == "":
-		p = &integrations.Problem{Status: http.StatusConflict, Reason: integrations.ReasonExists, Text: "There is something at the destination already: say overwrite to replace it."}
+		p = taken()
 	case resp.StatusCode == http.StatusNotFound && (r.Method == "MKCOL"):
 		p = &integrations.Problem{Status: http.StatusConflict, Reason: integrations.ReasonConflict, Text: "The folder that it would lie in does not exist."}
 	}
@@ -55,12 +62,18 @@ func (t *told) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// anyServer is what the library takes for the server: it escapes what it is
+// told, which an IPv6 address does not survive.
+const anyServer = "http://nextcloud.invalid"
+
+func taken() *integrations.Problem {
+	return &integrations.Problem{Status: http.StatusConflict, Reason: integrations.ReasonExists, Text: "There is something at the destination already: say overwrite to replace a file."}
+}
+
 // does runs one of the library's calls.
 func (f *Files) does(ctx context.Context, what, ifMatch string, call func(*gowebdav.Client) error) (*told, error) {
-	t := &told{ctx: ctx, rt: f.http.Transport, what: what, ifMatch: ifMatch}
-	root := *f.base
-	root.Path = "/"
-	c := gowebdav.NewAuthClient(root.String(), gowebdav.NewPreemptiveAuth(nobody{}))
+	t := &told{ctx: ctx, to: f.base, rt: f.http.Transport, what: what, ifMatch: ifMatch}
+	c := gowebdav.NewAuthClient(anyServer+"/", gowebdav.NewPreemptiveAuth(nobody{}))
 	c.SetTransport(t)
 	if err := call(c); err != nil && t.err == nil {
 		t.err = integrations.Unusable("Nextcloud", fmt.Errorf("answering %d", t.replied)) // not the library's words: they have the path
@@ -119,15 +132,60 @@ func (f *Files) MakeFolder(ctx context.Context, p string, parents bool) error {
 // Move moves a file or a folder with all within it; replaced reports that there
 // was something else before.
 func (f *Files) Move(ctx context.Context, from, to string, overwrite bool, ifMatch string) (replaced bool, err error) {
-	t, err := f.does(ctx, "file or folder", ifMatch, func(c *gowebdav.Client) error { return c.Rename(f.Place(from), f.Place(to), overwrite) })
-	return t.replied == http.StatusNoContent, err
+	return f.moves(ctx, from, to, overwrite, ifMatch, (*gowebdav.Client).Rename)
 }
 
 // Copy is Move that leaves what it copies.
-func (f *Files) Copy(ctx context.Context, from, to string, overwrite bool) (replaced bool, err error) {
-	t, err := f.does(ctx, "file or folder", "", func(c *gowebdav.Client) error { return c.Copy(f.Place(from), f.Place(to), overwrite) })
+func (f *Files) Copy(ctx context.Context, from, to string, overwrite bool, ifMatch string) (replaced bool, err error) {
+	return f.moves(ctx, from, to, overwrite, ifMatch, (*gowebdav.Client).Copy)
+}
+
+func (f *Files) moves(ctx context.Context, from, to string, overwrite bool, ifMatch string, call func(c *gowebdav.Client, from, to string, overwrite bool) error) (replaced bool, err error) {
+	if overwrite {
+		if err := f.apart(ctx, from, to); err != nil {
+			return false, err
+		}
+	}
+	t, err := f.does(ctx, "file or folder", ifMatch, func(c *gowebdav.Client) error { return call(c, f.Place(from), f.Place(to), overwrite) })
+	if no, ok := integrations.ProblemOf(err); ok && no.Reason == integrations.ReasonChanged && !overwrite {
+		if _, miss := f.Stat(ctx, to); miss == nil { // that is a failed condition, too
+			err = taken()
+		}
+	}
 	return t.replied == http.StatusNoContent, err
 }
+
+// apart refuses what would be lost if the destination were replaced: servers
+// delete that first, a folder with all within it. One path may be another's in
+// other letters, too: Nextcloud takes a name in any Unicode normalization for the
+// same, and a file system may do so with capitals.
+func (f *Files) apart(ctx context.Context, from, to string) error {
+	there, err := f.Stat(ctx, to)
+	if no, ok := integrations.ProblemOf(err); ok && no.Reason == integrations.ReasonNotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	n := strings.Count(to, "/")
+	above := strings.Split(from, "/") // the folder above, or the source itself, that is as deep as the destination
+	if source := strings.Join(above[:min(n+1, len(above))], "/"); alike(source) == alike(to) {
+		here, err := f.Stat(ctx, source)
+		if err != nil {
+			return err
+		}
+		if here.ID == "" || here.ID == there.ID {
+			return &integrations.Problem{Status: http.StatusConflict, Reason: integrations.ReasonConflict, Field: "to", Text: "That is what is moved or copied, or holds it, in another spelling: it would be lost if it were replaced."}
+		}
+	}
+	if there.Folder {
+		return &integrations.Problem{Status: http.StatusConflict, Reason: integrations.ReasonExists, Field: "to", Text: "There is a folder at the destination: a folder is not replaced."}
+	}
+	return nil
+}
+
+// alike is the same for paths that some server may take for the same.
+func alike(p string) string { return norm.NFC.String(cases.Fold().String(norm.NFC.String(p))) }
 
 // Delete deletes a file, or a folder with all within it.
 func (f *Files) Delete(ctx context.Context, p, ifMatch string) error {

@@ -49,6 +49,7 @@ func (f *Files) entry(r *response, e *Entry) bool {
 		return false
 	}
 	if _, err := Clean("path", p); err != nil {
+		f.left()
 		return false // a name that could not be asked for
 	}
 	x := r.Found()

@@ -178,7 +178,7 @@ func (e *endless) Read(p []byte) (int, error) {
 
 // TestFlatMemory: what a listing holds does not grow with its length.
 func TestFlatMemory(t *testing.T) {
-	f := answering(t, http.StatusMultiStatus, &endless{n: 100_000})
+	f := answering(t, http.StatusMultiStatus, &endless{n: 20_000})
 	var n int
 	var most, before uint64
 	heap := func() uint64 {
@@ -189,16 +189,66 @@ func TestFlatMemory(t *testing.T) {
 	}
 	before = heap()
 	err := f.List(t.Context(), "/", false, func(*Entry) error { return nil }, func(*Entry) error {
-		if n++; n%25_000 == 0 {
+		if n++; n%10_000 == 0 {
 			most = max(most, heap())
 		}
 		return nil
 	})
-	if err != nil || n != 100_000 {
+	if err != nil || n != 20_000 {
 		t.Fatalf("List = %d entries, %v", n, err)
 	}
 	if grown := int64(most) - int64(before); grown > 4<<20 {
 		t.Errorf("a listing of %d entries holds %d KiB, want 4 MiB at most", n, grown>>10)
+	}
+}
+
+// TestFlatMemoryOfChanges: nor does what is held of a folder that changed.
+func TestFlatMemoryOfChanges(t *testing.T) {
+	const entries = 20_000
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapInuse)
+	}
+	for _, nextcloud := range []bool{true, false} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusMultiStatus)
+			switch {
+			case r.Header.Get("Depth") == "1":
+				io.Copy(w, &endless{n: entries})
+			case nextcloud:
+				io.WriteString(w, `<d:multistatus xmlns:d="DAV:"><d:response><d:href>/remote.php/dav/files/testdoc/</d:href><d:propstat><d:prop><d:resourcetype><d:collection/></d:resourcetype><d:getetag>"y"</d:getetag><fileid xmlns="http://owncloud.org/ns">1</fileid></d:prop><d:status>HTTP/1.1 200 OK</d:status></d:propstat></d:response></d:multistatus>`)
+			default:
+				io.Copy(w, &endless{})
+			}
+		}))
+		u, _ := url.Parse(s.URL + davRoot)
+		f, err := Open(t.Context(), Options{HTTP: s.Client(), URL: u, User: "testdoc"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, most, n := heap(), int64(0), 0
+		count := Told{func(string, string) error { return nil }, func(*Entry) error {
+			if n++; n%10_000 == 0 {
+				most = max(most, heap())
+			}
+			return nil
+		}}
+		cursor, err := f.Changes(t.Context(), "/", "", count)
+		if err != nil || n != entries {
+			t.Fatalf("Nextcloud %v: %d entries, %v", nextcloud, n, err)
+		}
+		if grown := most - before; grown > 4<<20 {
+			t.Errorf("Nextcloud %v: changes of %d entries hold %d KiB, want 4 MiB at most", nextcloud, n, grown>>10)
+		}
+		if !nextcloud { // whose folder has the same ETag, whatever is in it
+			n = 0
+			if again, err := f.Changes(t.Context(), "/", cursor, count); err != nil || n != 0 || again != cursor {
+				t.Errorf("with nothing changed: %d entries, %v", n, err)
+			}
+		}
+		s.Close()
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"anteroom/integrations"
@@ -17,8 +18,14 @@ type Query struct {
 	Within string // a clean path; "/" for everywhere
 	Name   string // a part of the name, letter case aside; "" for any
 	Type   string // a media type, or a kind such as image/*; "" for any
-	Skip   int    // how many matches to leave out
+	From   Spot   // where to go on; the zero value is the beginning
 	Limit  int    // how many to find; at least 1
+}
+
+// Spot is a place in what a search finds.
+type Spot struct {
+	Since int64 // matches that last changed before are left out; seconds since 1970
+	Skip  int   // and so many of the rest
 }
 
 // match holds an entry against a query.
@@ -31,32 +38,84 @@ func (q *Query) match(e *Entry) bool {
 }
 
 // Search finds files and folders by name and type, and gives each to a
-// function. Nextcloud is asked to (RFC 5323); any other server's folders are
-// gone through one by one. more reports that there is more to find, after skip.
-func (f *Files) Search(ctx context.Context, q Query, each func(*Entry) error) (skip int, more bool, err error) {
+// function. Nextcloud is asked to (RFC 5323), and what changed longest ago comes
+// first; any other server's folders are gone through one by one. more reports
+// that there may be more to find, from a spot on.
+func (f *Files) Search(ctx context.Context, q Query, each func(*Entry) error) (next Spot, more bool, err error) {
 	if f.dav == "" || !strings.HasPrefix(f.root+"/", f.dav+"/files/") {
 		return f.walk(ctx, q, each)
 	}
-	seen := 0
-	var e Entry
+	var found []hit
 	err = f.ask(ctx, "SEARCH", f.dav+"/", "", f.basicsearch(q), "folder", func(r *response) error {
-		if seen++; seen > q.Limit {
-			more = true
+		if len(found) == q.Limit+extra {
 			return nil
 		}
-		if !f.entry(r, &e) || !q.match(&e) { // LIKE takes more than was meant
-			return nil
+		h, last := hit{at: q.From.Since}, q.From.Since
+		if len(found) > 0 {
+			last = found[len(found)-1].at
+			h.at = last
 		}
-		return each(&e)
+		if t, err := http.ParseTime(r.Found().Modified); err == nil {
+			h.at = t.Unix()
+		}
+		if h.at < last {
+			return integrations.Unusable("Nextcloud", errors.New("a search that is not in the order that was asked for"))
+		}
+		h.ok = f.entry(r, &h.Entry) && q.match(&h.Entry) // LIKE takes more than was meant
+		found = append(found, h)
+		return nil
 	})
-	return q.Skip + min(seen, q.Limit), more, err
+	if err != nil {
+		return Spot{}, false, err
+	}
+	n, next := q.page(found)
+	for i := range found[:n] {
+		if found[i].ok {
+			if err := each(&found[i].Entry); err != nil {
+				return Spot{}, false, err
+			}
+		}
+	}
+	return next, n < len(found), nil
 }
 
-// basicsearch is the query in DAV's words. The scope is counted from the root
-// of Nextcloud's DAV tree.
+// hit is what Nextcloud found.
+type hit struct {
+	Entry
+	at int64 // when it last changed
+	ok bool  // it is what was meant
+}
+
+// extra is how many more hits are asked for than are given: Nextcloud counts the
+// folder that is searched among them, and then leaves it out.
+const extra = 2
+
+// page is how many of the hits are given now, and where to go on. Nextcloud can
+// order by the time of the last change alone in a way that it can also go on
+// from, and not those of one second; so a page ends, if it can, between two
+// seconds.
+func (q *Query) page(found []hit) (n int, next Spot) {
+	if len(found) <= q.Limit {
+		return len(found), Spot{}
+	}
+	for n := q.Limit; n > 0; n-- {
+		if found[n-1].at < found[n].at {
+			return n, Spot{Since: found[n].at}
+		}
+	}
+	next = Spot{Since: found[0].at, Skip: q.Limit}
+	if next.Since == q.From.Since {
+		next.Skip += q.From.Skip
+	}
+	return q.Limit, next
+}
+
+// basicsearch is the query in DAV's words, of which Nextcloud knows some: it
+// compares times and sizes, and can order by them and the name, but not by the
+// file id. The scope is counted from the root of Nextcloud's DAV tree.
 func (f *Files) basicsearch(q Query) string {
 	var b strings.Builder
-	b.WriteString(`<?xml version="1.0"?><d:searchrequest xmlns:d="DAV:" xmlns:oc="http://owncloud.org/ns" xmlns:nc="http://nextcloud.org/ns"><d:basicsearch><d:select><d:prop>` + entryProps + `</d:prop></d:select>`)
+	b.WriteString(`<?xml version="1.0"?><d:searchrequest xmlns:d="DAV:" xmlns:oc="http://owncloud.org/ns" xmlns:ns="https://github.com/icewind1991/SearchDAV/ns"><d:basicsearch><d:select><d:prop>` + entryProps + `</d:prop></d:select>`)
 	scope := strings.TrimSuffix(strings.TrimPrefix(f.Place(q.Within), f.dav), "/")
 	fmt.Fprintf(&b, `<d:from><d:scope><d:href>%s</d:href><d:depth>infinity</d:depth></d:scope></d:from><d:where><d:and>`, escape(Escaped(scope)))
 	name := "%" + q.Name + "%"
@@ -67,7 +126,14 @@ func (f *Files) basicsearch(q Query) string {
 	if q.Type != "" {
 		fmt.Fprintf(&b, `<d:like><d:prop><d:getcontenttype/></d:prop><d:literal>%s</d:literal></d:like>`, escape(strings.ReplaceAll(q.Type, "*", "%")))
 	}
-	fmt.Fprintf(&b, `</d:and></d:where><d:orderby><d:order><d:prop><oc:fileid/></d:prop><d:ascending/></d:order></d:orderby><d:limit><d:nresults>%d</d:nresults><nc:firstresult>%d</nc:firstresult></d:limit></d:basicsearch></d:searchrequest>`, q.Limit+1, q.Skip)
+	if q.From.Since > 0 {
+		fmt.Fprintf(&b, `<d:gte><d:prop><d:getlastmodified/></d:prop><d:literal>%d</d:literal></d:gte>`, q.From.Since)
+	}
+	b.WriteString(`</d:and></d:where><d:orderby>`)
+	for _, prop := range []string{"d:getlastmodified", "oc:size", "d:displayname"} {
+		fmt.Fprintf(&b, `<d:order><d:prop><%s/></d:prop><d:ascending/></d:order>`, prop)
+	}
+	fmt.Fprintf(&b, `</d:orderby><d:limit><d:nresults>%d</d:nresults><ns:firstresult>%d</ns:firstresult></d:limit></d:basicsearch></d:searchrequest>`, q.Limit+extra, q.From.Skip)
 	return b.String()
 }
 
@@ -77,53 +143,60 @@ func escape(s string) string {
 	return b.String()
 }
 
-// walk searches by going through all folders, one at a time.
-func (f *Files) walk(ctx context.Context, q Query, each func(*Entry) error) (skip int, more bool, err error) {
-	found := 0
-	err = f.everyFolder(ctx, q.Within, func(e *Entry) error {
+// walk searches by going through all folders, one at a time, whatever depth the
+// server is willing to list by itself. Servers list in any order, and not in the
+// same twice: what counts is that of the names, or a page would begin elsewhere
+// than the one before it ended.
+func (f *Files) walk(ctx context.Context, q Query, each func(*Entry) error) (next Spot, more bool, err error) {
+	next = Spot{Skip: q.From.Skip + q.Limit}
+	queue, found := []string{q.Within}, 0
+	for n := 0; len(queue) > 0; n++ {
+		if n == maxFolders {
+			return next, false, &integrations.Problem{Status: http.StatusUnprocessableEntity, Reason: integrations.ReasonTooLarge, Text: "There are too many folders to look through: name one of them."}
+		}
+		at := queue[0]
+		hits, folders, err := f.look(ctx, at, &q)
+		if no, ok := integrations.ProblemOf(err); ok && no.Reason == integrations.ReasonNotFound && at != q.Within {
+			err = nil // deleted meanwhile
+		}
+		if err != nil {
+			return next, false, err
+		}
+		queue = append(queue[1:], folders...)
+		for i := range hits {
+			switch found++; {
+			case found <= q.From.Skip:
+				continue
+			case found > q.From.Skip+q.Limit:
+				return next, true, nil
+			}
+			if err := each(&hits[i]); err != nil {
+				return next, false, err
+			}
+		}
+	}
+	return next, false, nil
+}
+
+// maxHits is how much may be found in one folder: it is in memory.
+const maxHits = 20_000
+
+// look finds what is in one folder, and the folders in it, by their names.
+func (f *Files) look(ctx context.Context, at string, q *Query) (hits []Entry, folders []string, err error) {
+	err = f.List(ctx, at, false, func(*Entry) error { return nil }, func(e *Entry) error {
+		if e.Folder {
+			folders = append(folders, e.Path)
+		}
 		if !q.match(e) {
 			return nil
 		}
-		switch found++; {
-		case found <= q.Skip:
-			return nil
-		case found > q.Skip+q.Limit:
-			more = true
-			return errEnough
+		if len(hits) == maxHits {
+			return &integrations.Problem{Status: http.StatusUnprocessableEntity, Reason: integrations.ReasonTooLarge, Text: "Too much is found in one folder: say more of the name."}
 		}
-		return each(e)
+		hits = append(hits, *e)
+		return nil
 	})
-	if errors.Is(err, errEnough) {
-		err = nil
-	}
-	return q.Skip + q.Limit, more, err
-}
-
-// errEnough ends a walk.
-var errEnough = errors.New("enough was found")
-
-// everyFolder gives each what lies below a folder, whatever depth the server is
-// willing to list by itself.
-func (f *Files) everyFolder(ctx context.Context, p string, each func(*Entry) error) error {
-	queue := []string{p}
-	for n := 0; len(queue) > 0; n++ {
-		if n == maxFolders {
-			return &integrations.Problem{Status: http.StatusUnprocessableEntity, Reason: integrations.ReasonTooLarge, Text: "There are too many folders to look through: name one of them."}
-		}
-		at := queue[0]
-		queue = queue[1:]
-		err := f.List(ctx, at, false, func(*Entry) error { return nil }, func(e *Entry) error {
-			if e.Folder {
-				queue = append(queue, e.Path)
-			}
-			return each(e)
-		})
-		if no, ok := integrations.ProblemOf(err); ok && no.Reason == integrations.ReasonNotFound && at != p {
-			continue // deleted meanwhile
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	slices.Sort(folders)
+	slices.SortFunc(hits, func(a, b Entry) int { return strings.Compare(a.Path, b.Path) })
+	return hits, folders, err
 }

@@ -16,10 +16,19 @@ va = requests.Session()
 va.auth = (os.environ["CLIENT"], os.environ["SECRET"])
 
 
+def items(of, **asked):                           # of all pages of a list
+    while True:
+        r = va.get(f"{at}/{of}", params=asked)
+        r.raise_for_status()
+        page = r.json()
+        yield from page["items"]
+        if "cursor" not in page:
+            return
+        asked["cursor"] = page["cursor"]
+
+
 def list_files(path="/"):
-    r = va.get(f"{at}/files", params={"path": path})
-    r.raise_for_status()
-    return r.json()["items"]
+    return list(items("files", path=path))
 
 
 def download(path):
@@ -56,10 +65,16 @@ content = "Befund für Zimmer 7: ✓\n".encode() * 5000
 upload(f"{folder}/note ü 100%.txt", content)
 upload(f"{folder}/unknown length.txt", (content[i:i + 1000] for i in range(0, len(content), 1000)))
 seen["files"] = sorted(f["name"] for f in list_files(folder or "/") if not f["folder"])
+assert len(list(items("files", path=folder or "/", limit=1))) == len(list_files(folder or "/"))
+try:
+    download(f"{folder}/not there")
+    seen["absent"] = "a file that is not there was downloaded"
+except requests.HTTPError:
+    pass
 seen["same"] = [download(f"{folder}/{name}") == content for name in ("note ü 100%.txt", "unknown length.txt")]
 create_event(sys.argv[1], "Besprechung", datetime(2026, 3, 29, 9), datetime(2026, 3, 29, 10), "mit allen")
-r = va.get(f"{at}/calendars/{sys.argv[1]}/events", params={"from": "2026-03-01T00:00:00Z", "to": "2026-04-01T00:00:00Z"})
-seen["events"] = [(e["title"], e["start"], e["description"]) for e in r.json()["items"]]
+month = {"from": "2026-03-01T00:00:00Z", "to": "2026-04-01T00:00:00Z"}
+seen["events"] = [(e["title"], e["start"], e["description"]) for e in items(f"calendars/{sys.argv[1]}/events", **month)]
 if "MAIL_TO" in os.environ:
     send_email(os.environ["MAIL_TO"], "Grüße aus dem Dienst", "Zeile 1\nZeile 2 ✓\n")
     for _ in range(100):
