@@ -70,6 +70,7 @@ JWK Set for identity.jwt.keys_file.`, sys)
 // rotateKeys has the next signing key of a file sign.
 func rotateKeys(_ context.Context, args []string, sys system) error {
 	fs := unconfigured("keys rotate", "the next signing key of FILE, which 'anteroom keys new --jwt' made, becomes the\ncurrent one. See docs/rotation.md.", sys)
+	force := fs.Bool("force", false, "rotate a file that was rotated less than ten minutes ago, too")
 	words, err := positional(fs, args)
 	if err != nil {
 		return err
@@ -77,18 +78,26 @@ func rotateKeys(_ context.Context, args []string, sys system) error {
 	if len(words) != 1 {
 		return errors.New("keys rotate: name one file, that of identity.jwt.keys_file")
 	}
-	return rotateKeyFile(words[0], sys)
+	return rotateKeyFile(words[0], *force, sys)
 }
 
+// rotateRest is how long a next key has to have been published before it signs:
+// applications keep the set for five minutes, and replicas may get the file two
+// minutes apart. It is as well what keeps a key published that signed.
+const rotateRest = 10 * time.Minute
+
 // rotateKeyFile replaces the file in one step, so that no reader sees half of it.
-func rotateKeyFile(file string, sys system) error {
-	old, err := os.ReadFile(file)
+func rotateKeyFile(file string, force bool, sys system) error {
+	old, _, err := session.ReadFile(file, maxConfigBytes)
 	if err != nil {
-		return fmt.Errorf("rotating keys: %w", err)
+		return fmt.Errorf("rotating keys of %s: %w", file, err)
 	}
 	like, err := os.Stat(file)
 	if err != nil {
-		return fmt.Errorf("rotating keys: %w", err)
+		return fmt.Errorf("rotating keys of %s: %w", file, err)
+	}
+	if left := rotateRest - time.Since(upstream.RotatedAt(old)); left > 0 && !force {
+		return fmt.Errorf("keys rotate: %s was rotated %s ago: applications may not know its next key yet; wait %s, or write --force", file, (rotateRest - left).Round(time.Second), left.Round(time.Second))
 	}
 	set, err := upstream.RotateKeySet(old)
 	if err != nil {
@@ -96,16 +105,16 @@ func rotateKeyFile(file string, sys system) error {
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(file), ".keys-*") // mode 0600
 	if err != nil {
-		return fmt.Errorf("rotating keys: %w", err)
+		return fmt.Errorf("rotating keys of %s: %w", file, err)
 	}
 	defer os.Remove(tmp.Name())
 	_, err = tmp.Write(append(set, '\n'))
 	err = errors.Join(err, integrations.OwnedLike(tmp, like), tmp.Chmod(like.Mode().Perm())) // the server has to read it, whoever rotates
 	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return fmt.Errorf("rotating keys: %w", err)
+		return fmt.Errorf("rotating keys of %s: %w", file, err)
 	}
 	if err := os.Rename(tmp.Name(), file); err != nil {
-		return fmt.Errorf("rotating keys: %w", err)
+		return fmt.Errorf("rotating keys of %s: %w", file, err)
 	}
 	fmt.Fprintf(sys.Out, "%s: the next key signs now; running servers take it up within seconds. Where the file is mounted into a container by itself, restart that.\n", file)
 	return nil

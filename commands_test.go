@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -41,7 +42,18 @@ func TestKeysRotateKeepsRights(t *testing.T) {
 	if st := info.Sys().(*syscall.Stat_t); info.Mode().Perm() != 0o640 || int(st.Uid) != owner {
 		t.Errorf("the file is %v of %d, want -rw-r----- of %d", info.Mode(), st.Uid, owner)
 	}
-	if now, err := os.ReadFile(file); err != nil || bytes.Equal(now, set) {
+	once, err := os.ReadFile(file)
+	if err != nil || bytes.Equal(once, set) {
 		t.Errorf("the file is as it was (%v)", err)
+	}
+	err = run(t.Context(), []string{"keys", "rotate", file}, system{Out: new(bytes.Buffer), Err: new(bytes.Buffer)})
+	if now, _ := os.ReadFile(file); err == nil || !strings.Contains(err.Error(), "wait 10m0s, or write --force") && !strings.Contains(err.Error(), "wait 9m5") || !bytes.Equal(now, once) {
+		t.Errorf("rotating again at once = %v, want it refused, and the file as it was", err)
+	}
+	if err := run(t.Context(), []string{"keys", "rotate", "--force", file}, system{Out: new(bytes.Buffer), Err: new(bytes.Buffer)}); err != nil {
+		t.Errorf("--force = %v", err)
+	}
+	if now, _ := os.ReadFile(file); bytes.Equal(now, once) {
+		t.Error("--force left the file as it was")
 	}
 }

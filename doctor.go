@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -92,7 +93,7 @@ func examined(cfg *Config) (all []doctor.Probe, done func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	p := &doctor.Patient{Nextcloud: cfg.Nextcloud, Integrations: cfg.Integrations, Client: client, Key: keyAndVariable, Now: time.Now}
+	p := &doctor.Patient{Nextcloud: cfg.Nextcloud, Integrations: cfg.Integrations, Client: client, Key: cfg.said, Now: time.Now}
 	probes := append(p.Server(), p.SignIn(rp)...)
 	probes = append(probes, p.Services()...)
 	post, err := p.Mail()
@@ -115,6 +116,14 @@ func keyAndVariable(key string) string {
 		return key + " (" + name + ")"
 	}
 	return key + " (" + envName(key) + ")"
+}
+
+// said is a key as the operator says it: a secret in a file by that file's.
+func (cfg *Config) said(key string) string {
+	if _, ok := cfg.SecretFiles[key]; !ok {
+		return keyAndVariable(key)
+	}
+	return "the file of " + key + "_file (" + cmp.Or(guideNameOf(key), envName(key)) + "_FILE)"
 }
 
 // storeProbes look at where sessions are kept.
@@ -141,13 +150,15 @@ func redisFinding(h session.RedisHealth, err error) doctor.Finding {
 	case err == nil && h.Version == "":
 		return doctor.Finding{State: doctor.OK, Detail: fmt.Sprintf("answers in %v; its version and memory are not told to this user (+info)", h.Latency.Round(10*time.Microsecond))}
 	case err != nil:
-		return doctor.Finding{State: doctor.Failed, Detail: err.Error(), Remedy: "Check that Redis runs, and " + keyAndVariable("session.redis.url") + " with its user, password and TLS; the user needs all commands on keys that begin with session.redis.prefix."}
+		return doctor.Finding{State: doctor.Failed, Detail: err.Error(), Remedy: "Check that Redis runs, and " + keyAndVariable("session.redis.url") + " with its user, password and TLS. An ACL user needs the commands in docs/sessions.md, on keys and channels that begin with session.redis.prefix."}
 	case older(h.Version, 6, 2):
 		return doctor.Finding{State: doctor.Failed, Detail: "version " + h.Version + " is too old", Remedy: "Use Redis 6.2 or newer."}
 	case h.Limited && h.Policy != "noeviction" && !strings.HasPrefix(h.Policy, "volatile-ttl"):
 		return doctor.Finding{State: doctor.Failed, Detail: detail + "; when its memory is full it drops sessions (maxmemory-policy " + h.Policy + ")", Remedy: "Set maxmemory-policy noeviction in redis.conf."}
 	case !h.Append:
 		return doctor.Finding{State: doctor.Warning, Detail: detail + "; it keeps no append-only file: a restart may lose the latest sessions", Remedy: "Set appendonly yes in redis.conf, unless losing sign-ins is of no matter."}
+	case h.Copied && !h.Waits:
+		return doctor.Finding{State: doctor.Warning, Detail: detail + "; it does not let us wait for its replicas: a failover may have a refresh token presented twice", Remedy: "Grant the user +wait, where this Redis has that command."}
 	case h.Latency > slowRedis:
 		return doctor.Finding{State: doctor.Warning, Detail: detail + ", which is slow", Remedy: "Run Redis nearer to Anteroom."}
 	}
@@ -182,6 +193,8 @@ func applicationProbes(cfg *Config) (probes []doctor.Probe) {
 				return doctor.Finding{State: doctor.Failed, Detail: "it does not answer", Remedy: "Start the application, and check " + keyAndVariable("upstream") + ", or the route's upstream. Within a container, localhost is the container itself."}
 			case status >= 500:
 				return doctor.Finding{State: doctor.Warning, Detail: fmt.Sprintf("it answers with an error (%d)", status), Remedy: "Look into the application's log."}
+			case r.Upstream == cfg.Server.PublicURL:
+				return doctor.Finding{State: doctor.Warning, Detail: "it is the site itself (server.public_url): requests come back here, in a circle", Remedy: "Set " + keyAndVariable("upstream") + ", or the route's upstream, to where the application listens, unless this machine knows the name as the application's."}
 			}
 			return doctor.Finding{State: doctor.OK, Detail: fmt.Sprintf("it answers (%d)", status)}
 		}})

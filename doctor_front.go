@@ -100,9 +100,17 @@ func (f *frontProxy) look(ctx context.Context) doctor.Finding {
 		Remedy: "Have the front proxy pass /auth/ of that site to Anteroom, or set " + keyAndVariable("server.public_url") + " to where people find Anteroom."}
 }
 
+// unreached says why nothing was learnt of the site.
+func (f *frontProxy) unreached() doctor.Finding {
+	if f.seal == nil {
+		return unsure("nothing was asked: session.keys is not set")
+	}
+	return unsure("the site was not reached")
+}
+
 func (f *frontProxy) headers(context.Context) doctor.Finding {
 	if f.finding.State != doctor.OK {
-		return unsure("the site was not reached")
+		return f.unreached()
 	}
 	m := f.mirrored
 	bad := func(detail, remedy string) doctor.Finding {
@@ -132,7 +140,7 @@ const sentCookie = 3800
 
 func (f *frontProxy) cookies(ctx context.Context) doctor.Finding {
 	if f.finding.State != doctor.OK {
-		return unsure("the site was not reached")
+		return f.unreached()
 	}
 	large, n := f.store == "cookie", 1
 	if large {

@@ -195,6 +195,15 @@ func TestDoctorFindsWhatIsBroken(t *testing.T) {
 			}
 		}
 	}
+	mailApp := func(status int, body string) func(*clinic) {
+		return func(c *clinic) {
+			set("NEXTCLOUD_IMAP_URL", "", "NEXTCLOUD_SMTP_URL", "", "ANTEROOM_INTEGRATIONS_MAIL_CA_FILE", "", "ANTEROOM_INTEGRATIONS_MAIL_NEXTCLOUD_ACCOUNT", "3",
+				"NEXTCLOUD_EMAIL_USERNAME", c.env["NEXTCLOUD_WEBDAV_USERNAME"], "NEXTCLOUD_EMAIL_PASSWORD", c.env["NEXTCLOUD_WEBDAV_PASSWORD"])(c)
+			if status != 0 {
+				said("/ocs/v2.php/apps/mail/account/list", status, body)(c)
+			}
+		}
+	}
 	for _, tc := range []struct {
 		name   string
 		with   demo.Options
@@ -250,19 +259,43 @@ func TestDoctorFindsWhatIsBroken(t *testing.T) {
 		{"mail password", oidc20, set("NEXTCLOUD_EMAIL_PASSWORD", "wrong", "NEXTCLOUD_SMTP_URL", ""), "IMAP", doctor.Failed, "NEXTCLOUD_EMAIL_PASSWORD"},
 		{"SMTP password", oidc20, set("NEXTCLOUD_EMAIL_PASSWORD", "wrong", "NEXTCLOUD_IMAP_URL", ""), "SMTP", doctor.Failed, "NEXTCLOUD_EMAIL_PASSWORD"},
 		{"SMTP address", oidc20, set("NEXTCLOUD_SMTP_URL", "smtps://"+freeAddr(t)), "SMTP", doctor.Failed, "NEXTCLOUD_SMTP_URL"},
+		{"no Mail app", oidc20, mailApp(0, ""), "Mail app", doctor.Failed, "NEXTCLOUD_IMAP_URL"},
+		{"Mail app", oidc20, mailApp(200, `{"ocs":{"data":[{"id":1,"email":"a@example.com"},{"id":3,"email":"b@example.com"}]}}`), "", "", ""},
+		{"Mail app's account", oidc20, mailApp(200, `{"ocs":{"data":[{"id":1},{"id":4}]}}`), "Mail app", doctor.Failed, "MAIL_NEXTCLOUD_ACCOUNT) to one that is there: 1, 4."},
+		{"Mail app without accounts", oidc20, mailApp(200, `{"ocs":{"data":[]}}`), "Mail app", doctor.Failed, "MAIL_NEXTCLOUD_ACCOUNT"},
+		{"Mail app's user", oidc20, mailApp(401, `{"ocs":{"meta":{"statuscode":997},"data":[]}}`), "Mail app", doctor.Failed, "NEXTCLOUD_EMAIL_PASSWORD"},
+		{"Mail app in trouble", oidc20, mailApp(500, ""), "Mail app", doctor.Failed, "nextcloud.log"},
 		{"Redis", oidc20, set("ANTEROOM_SESSION_REDIS_URL", "redis://"+freeAddr(t)), "Redis", doctor.Failed, "session.redis.url"},
 		{"Redis user with the least rights", oidc20, func(c *clinic) {
-			s := redistest.Start(c.T, redistest.Options{Users: map[string]string{"anteroom": "on >pw " + redistest.ACL}})
+			s := redistest.Start(c.T, redistest.Options{Users: map[string]string{"anteroom": "on >pw " + strings.Replace(redistest.ACL, " +info", "", 1)}})
 			c.env["ANTEROOM_SESSION_REDIS_URL"] = "redis://anteroom:pw@" + s.Addr
 		}, "", "", ""},
 		{"Redis user with too few", oidc20, func(c *clinic) {
 			s := redistest.Start(c.T, redistest.Options{Users: map[string]string{"anteroom": "on >pw ~anteroom:* +get"}})
 			c.env["ANTEROOM_SESSION_REDIS_URL"] = "redis://anteroom:pw@" + s.Addr
-		}, "Redis", doctor.Failed, "session.redis.prefix"},
+		}, "Redis", doctor.Failed, "docs/sessions.md"},
+		{"replicas that cannot be waited for", oidc20, func(c *clinic) {
+			s := redistest.Start(c.T, redistest.Options{Users: map[string]string{"anteroom": "on >pw " + strings.Replace(redistest.ACL, " +wait", "", 1)}})
+			s.Replicate()
+			c.env["ANTEROOM_SESSION_REDIS_URL"] = "redis://anteroom:pw@" + s.Addr
+		}, "Redis", doctor.Warning, "+wait"},
 		{"eviction", oidc20, func(c *clinic) {
 			s := redistest.Start(c.T, redistest.Options{Args: []string{"--maxmemory", "10mb", "--maxmemory-policy", "allkeys-lru"}})
 			c.env["ANTEROOM_SESSION_REDIS_URL"] = "redis://" + s.Addr
 		}, "Redis", doctor.Failed, "noeviction"},
+		{"WebDAV password in a file", oidc20, func(c *clinic) {
+			file := filepath.Join(c.TempDir(), "password")
+			if err := os.WriteFile(file, []byte("wrong"), 0o600); err != nil {
+				c.Fatal(err)
+			}
+			set("NEXTCLOUD_WEBDAV_PASSWORD", "", "NEXTCLOUD_WEBDAV_PASSWORD_FILE", file)(c)
+		}, "WebDAV", doctor.Failed, "the file of integrations.webdav.password_file (NEXTCLOUD_WEBDAV_PASSWORD_FILE)"},
+		{"a service account that is not used", oidc20, set("NEXTCLOUD_CARDDAV_PASSWORD", "wrong", "ANTEROOM_INTEGRATIONS_CARDDAV_CREDENTIAL", "user"), "", "", ""},
+		{"the application is the site", oidc20, func(c *clinic) {
+			site := c.listen(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"reason":"no_route"}`) }))
+			c.cloud.AddRedirectURI(demo.DefaultClientID, site+"/auth/callback")
+			set("NEXTCLOUD_REDIRECT_URI", site+"/auth/callback", "ANTEROOM_UPSTREAM", site)(c)
+		}, "application at ", doctor.Warning, "ANTEROOM_UPSTREAM"},
 		{"persistence", oidc20, func(c *clinic) {
 			s := redistest.Start(c.T, redistest.Options{Args: []string{"--appendonly", "no"}})
 			c.env["ANTEROOM_SESSION_REDIS_URL"] = "redis://" + s.Addr
@@ -363,6 +396,18 @@ func TestDoctorOnFrontProxies(t *testing.T) {
 				t.Errorf("%s is not %s with %q:\n%s", tc.line, tc.state, tc.remedy, text)
 			}
 		})
+	}
+}
+
+// TestDoctorWithoutKeys: what was not asked is not said to have failed.
+func TestDoctorWithoutKeys(t *testing.T) {
+	c := openClinic(t, demo.Options{OIDC: demo.OIDC20})
+	c.env["ANTEROOM_SESSION_STORE"], c.env["ANTEROOM_SESSION_REDIS_URL"], c.env["ANTEROOM_SESSION_KEYS"] = "memory", "", ""
+	found, text, err := c.look("--json")
+	for _, line := range []string{"headers through the front proxy", "cookies through the front proxy"} {
+		if !slices.ContainsFunc(found, func(f doctor.Finding) bool { return f.Name == line && strings.Contains(f.Detail, "session.keys") }) || err != nil {
+			t.Errorf("%s does not name session.keys: %v\n%s", line, err, text)
+		}
 	}
 }
 

@@ -124,7 +124,7 @@ func (fs *flagSet) Parse(args []string) error {
 		return err
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w (see %s --help)", fs.Name(), err, fs.Name())
+		return fmt.Errorf("%s: %w (see %s --help)", fs.path, err, fs.Name())
 	}
 	return nil
 }

@@ -59,9 +59,14 @@ func TestHelpNamesEveryFlag(t *testing.T) {
 
 func TestWrongCommands(t *testing.T) {
 	for line, want := range map[string]string{
-		"srve":                 `no command "srve"`,
+		"srve":                 `no command "srve"; did you mean serve?`,
+		"chekc":                `no command "chekc"; did you mean check?`,
+		"frobnicate":           "anteroom --help lists them",
+		"--bogus":              "serve: flag provided but not defined: -bogus (see anteroom serve --help)",
+		"keys rotate /nowhere": "rotating keys of /nowhere: no such file",
+		"clients new":          "anteroom clients new NAME [--group GROUP]",
 		"keys":                 "anteroom keys new [--jwt",
-		"keys burn":            "anteroom keys rotate FILE",
+		"keys burn":            "anteroom keys rotate [--force] FILE",
 		"keys rotate":          "name one file",
 		"keys rotate a b":      "name one file",
 		"keys new --jwt HS1":   "HS1",
@@ -75,7 +80,7 @@ func TestWrongCommands(t *testing.T) {
 		"audit find":           "name one path",
 		"demo --provider ldap": "say oidc or nextcloud",
 	} {
-		if out, said, err := typed(line); err == nil || errors.Is(err, flag.ErrHelp) || !strings.Contains(said+err.Error(), want) || out != "" {
+		if out, said, err := typed(line); err == nil || errors.Is(err, flag.ErrHelp) || !strings.Contains(said+err.Error(), want) || strings.HasPrefix(err.Error(), "anteroom") || out != "" {
 			t.Errorf("anteroom %s = %v, said %q, printed %q; want a failure that says %q", line, err, said, out, want)
 		}
 	}

@@ -8,8 +8,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 )
 
 // State is how a thing is.
@@ -95,9 +97,27 @@ func (p *Probe) look(ctx context.Context) (f Finding) {
 		if recover() != nil {
 			f = Finding{State: Unknown, Detail: "what answers there cannot be made sense of"}
 		}
-		f.Name = p.Name
+		f.Name, f.Detail, f.Remedy = p.Name, shown(f.Detail), shown(f.Remedy)
 	}()
 	return p.Look(ctx)
+}
+
+// shownMost is how much of a text is shown, in characters.
+const shownMost = 1000
+
+// shown is a text that can do nothing to whoever reads it: what servers say of
+// themselves is in some.
+func shown(s string) string {
+	n := 0
+	return strings.Map(func(c rune) rune {
+		switch n++; {
+		case n > shownMost:
+			return -1
+		case c != '\n' && !unicode.IsPrint(c):
+			return unicode.ReplacementChar
+		}
+		return c
+	}, s)
 }
 
 // Healthy reports whether nothing failed.

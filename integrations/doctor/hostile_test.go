@@ -4,11 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+	"unicode"
 
 	"anteroom/integrations"
 	"anteroom/integrations/doctor"
@@ -22,6 +27,136 @@ func TestProbesThatTrip(t *testing.T) {
 	}, func(doctor.Finding) {})
 	if len(found) != 2 || found[0].State != doctor.Unknown || found[0].Name != "a" || found[1].State != doctor.OK || strings.Contains(found[0].Detail, "secret") {
 		t.Errorf("Run = %+v, want one that is not known and one in order", found)
+	}
+}
+
+// finding is the finding of a probe.
+func finding(t *testing.T, found []doctor.Finding, name string) doctor.Finding {
+	t.Helper()
+	i := slices.IndexFunc(found, func(f doctor.Finding) bool { return f.Name == name })
+	if i < 0 {
+		t.Fatalf("%s is not among %+v", name, found)
+	}
+	return found[i]
+}
+
+// TestNextcloudThatHangs: one whose TLS is in order and which answers nothing
+// has no wrong certificate.
+func TestNextcloudThatHangs(t *testing.T) {
+	over := make(chan struct{})
+	s := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-over:
+		case <-r.Context().Done():
+		}
+	}))
+	defer s.Close()
+	defer close(over)
+	client := s.Client()
+	client.Timeout = 500 * time.Millisecond
+	p := &doctor.Patient{Nextcloud: integrations.NextcloudConfig{URL: s.URL}, Client: client, Key: func(key string) string { return key }, Now: time.Now}
+	found := doctor.Run(t.Context(), p.Server(), func(doctor.Finding) {})
+	if f := finding(t, found, doctor.Certificate); f.State != doctor.OK {
+		t.Errorf("the certificate = %+v, want it in order", f)
+	}
+	if f := finding(t, found, doctor.Status); f.State != doctor.Failed || !strings.Contains(f.Remedy, "PHP") {
+		t.Errorf("nextcloud = %+v, want that it does not answer", f)
+	}
+}
+
+// TestMailServerThatHangs: where a firewall swallows what is sent, it is the
+// address that has to be looked at.
+func TestMailServerThatHangs(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // nobody accepts
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	p := &doctor.Patient{Key: func(key string) string { return key }, Now: time.Now, Integrations: integrations.Config{Mail: integrations.Mail{
+		IMAP: "imaps://" + l.Addr().String(), SMTP: "smtp://" + l.Addr().String(), Username: "voice@example.com", Password: "x"}}}
+	probes, err := p.Mail()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	for _, f := range doctor.Run(ctx, probes, func(doctor.Finding) {}) {
+		if f.State != doctor.Failed || !strings.Contains(f.Detail, "takes too long") || !strings.Contains(f.Remedy, "firewalls") {
+			t.Errorf("%+v, want that it takes too long", f)
+		}
+	}
+}
+
+// TestTextsOfServers: what a server says of itself is shown so that it does
+// nothing to a terminal, and not at any length.
+func TestTextsOfServers(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, `{"installed":true,"maintenance":false,"versionstring":"1\u009b31m\u001b]0;x\u0007\u202e`+strings.Repeat("x", 30<<10)+`"}`)
+	}))
+	defer s.Close()
+	p := &doctor.Patient{Nextcloud: integrations.NextcloudConfig{URL: s.URL}, Client: s.Client(), Key: func(key string) string { return key }, Now: time.Now}
+	f := finding(t, doctor.Run(t.Context(), p.Server(), func(doctor.Finding) {}), doctor.Status)
+	if f.State != doctor.OK || len(f.Detail) > 2000 || strings.ContainsFunc(f.Detail, func(c rune) bool { return !unicode.IsPrint(c) }) {
+		t.Errorf("%.200q", f.Detail)
+	}
+}
+
+// TestServiceElsewhere: a service at another server than Nextcloud's own is not
+// said to be slow if it is something else.
+func TestServiceElsewhere(t *testing.T) {
+	strange := httptest.NewUnstartedServer(http.NotFoundHandler())
+	strange.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes that fail are meant to
+	strange.StartTLS()
+	defer strange.Close()
+	gone := httptest.NewServer(nil)
+	gone.Close()
+	for at, remedy := range map[string]string{strange.URL: "nextcloud.ca_file", gone.URL: "host and port in integrations.caldav.url"} {
+		p := &doctor.Patient{Nextcloud: integrations.NextcloudConfig{URL: "https://cloud.example.org"}, Client: &http.Client{Transport: &http.Transport{}}, Key: func(key string) string { return key }, Now: time.Now,
+			Integrations: integrations.Config{CalDAV: integrations.DAV{URL: at + "/dav", Username: "svc", Password: "x", Credential: "service"}}}
+		f := finding(t, doctor.Run(t.Context(), p.Services(), func(doctor.Finding) {}), "CalDAV")
+		if f.State != doctor.Failed || !strings.Contains(f.Remedy, remedy) {
+			t.Errorf("%+v, want a remedy that names %q", f, remedy)
+		}
+	}
+}
+
+// TestRefusedOnce: a password that was refused is tried by no other probe.
+func TestRefusedOnce(t *testing.T) {
+	var tried atomic.Int32
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/status.php") {
+			io.WriteString(w, `{"installed":true,"maintenance":false,"versionstring":"1"}`)
+			return
+		}
+		tried.Add(1)
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	defer s.Close()
+	dav := integrations.DAV{URL: s.URL + "/remote.php/dav", Username: "svc", Password: "x", Credential: "service"}
+	p := &doctor.Patient{Nextcloud: integrations.NextcloudConfig{URL: s.URL}, Client: s.Client(), Key: func(key string) string { return key }, Now: time.Now,
+		Integrations: integrations.Config{WebDAV: dav, CalDAV: dav, CardDAV: dav, Directory: integrations.Directory{URL: s.URL, Username: "svc", Password: "x"}}}
+	found := doctor.Run(t.Context(), append(p.Server(), p.Services()...), func(doctor.Finding) {})
+	if f := finding(t, found, "directory"); f.State != doctor.Skipped || tried.Load() != 1 {
+		t.Errorf("%+v after %d tries, want one", f, tried.Load())
+	}
+}
+
+// TestThrottled: what Nextcloud answers to an address that failed often is no
+// fault of its own.
+func TestThrottled(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/status.php") {
+			io.WriteString(w, `{"installed":true,"maintenance":false,"versionstring":"1"}`)
+			return
+		}
+		w.WriteHeader(http.StatusTooManyRequests)
+	}))
+	defer s.Close()
+	dav := integrations.DAV{URL: s.URL + "/remote.php/dav", Username: "svc", Password: "x", Credential: "service"}
+	p := &doctor.Patient{Nextcloud: integrations.NextcloudConfig{URL: s.URL}, Client: s.Client(), Key: func(key string) string { return key }, Now: time.Now, Integrations: integrations.Config{WebDAV: dav}}
+	found := doctor.Run(t.Context(), append(p.Server(), p.Services()...), func(doctor.Finding) {})
+	if f := finding(t, found, "WebDAV"); f.State != doctor.Failed || !strings.Contains(f.Remedy, "Wait") {
+		t.Errorf("%+v, want that it takes time", f)
 	}
 }
 

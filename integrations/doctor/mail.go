@@ -43,6 +43,10 @@ func (p *Patient) mailFinding(err error, key, good string) Finding {
 		return failed(no.Text, "Turn on TLS at the mail server, or use its TLS port in "+p.Key(key)+" (imaps://…:993, smtps://…:465).")
 	case is && no.Reason == integrations.ReasonAway:
 		return failed(no.Text, "Check host and port in "+p.Key(key)+", and "+p.Key("integrations.mail.ca_file")+" where the certificate is of an authority of your own.")
+	case is && no.Reason == integrations.ReasonSlow:
+		return failed(no.Text, "Check host and port in "+p.Key(key)+", then firewalls between here and there.")
+	case is && no.Reason == integrations.ReasonBusy:
+		return failed(no.Text, "Look into the mail server's log.")
 	}
 	return failed("it does not answer as a mail server does", "Check "+p.Key(key)+".")
 }

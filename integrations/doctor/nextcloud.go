@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -9,9 +10,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"anteroom/integrations"
@@ -42,9 +45,10 @@ type Patient struct {
 
 // statusAnswer is what came of asking for status.php, once for all who look.
 type statusAnswer struct {
-	resp *http.Response // its body is read already
-	body []byte
-	err  error
+	resp   *http.Response // its body is read already
+	body   []byte
+	err    error
+	secure atomic.Pointer[tls.ConnectionState] // once there is TLS, whatever comes then
 }
 
 const statusMost = 64 << 10
@@ -58,6 +62,12 @@ func (p *Patient) ask(ctx context.Context) *statusAnswer {
 			a.err = err
 			return
 		}
+		r = r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) {
+			if c, ok := got.Conn.(*tls.Conn); ok {
+				cs := c.ConnectionState()
+				a.secure.Store(&cs)
+			}
+		}}))
 		client := still(p.Client)
 		if client.Timeout == 0 || client.Timeout > lookTime {
 			client.Timeout = lookTime
@@ -127,7 +137,7 @@ func (p *Patient) connection(ctx context.Context) Finding {
 	if err != nil {
 		remedy := "Check that Nextcloud runs, and the port in " + p.Key("nextcloud.url") + "; then firewalls between here and there."
 		if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
-			remedy += " Within a container, " + host + " is the container itself: set " + p.Key("nextcloud.connect_to") + " to Nextcloud's name there, such as nextcloud:80."
+			remedy += " Within a container, " + host + " is the container itself: set " + p.Key("nextcloud.connect_to") + " to Nextcloud's name there, such as nextcloud:80, and name nextcloud in " + p.Key("server.allow_plaintext") + " where that is plain HTTP."
 		}
 		return failed(fmt.Sprintf("nothing answers at %s", net.JoinHostPort(host, port)), remedy)
 	}
@@ -137,19 +147,20 @@ func (p *Patient) connection(ctx context.Context) Finding {
 
 func (p *Patient) certificate(ctx context.Context) Finding {
 	if strings.HasPrefix(p.Nextcloud.URL, "http:") {
-		if u, err := url.Parse(p.Nextcloud.URL); err == nil && (u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback()) {
+		if host, _, err := p.dialled(); err == nil && (host == "localhost" || net.ParseIP(host).IsLoopback()) {
 			return ok("none: plain HTTP, on this machine")
 		}
 		return warning("none: plain HTTP, which anybody on the way can read", "Use https in "+p.Key("nextcloud.url")+" for anything but trying out.")
 	}
 	a := p.ask(ctx)
-	if a.err != nil {
+	secure := a.secure.Load()
+	switch {
+	case secure == nil && a.err != nil:
 		return p.untrusted(a.err)
-	}
-	if a.resp.TLS == nil || len(a.resp.TLS.PeerCertificates) == 0 {
+	case secure == nil || len(secure.PeerCertificates) == 0:
 		return failed("the server shows none", "Check "+p.Key("nextcloud.url")+".")
 	}
-	left := a.resp.TLS.PeerCertificates[0].NotAfter.Sub(p.Now())
+	left := secure.PeerCertificates[0].NotAfter.Sub(p.Now())
 	detail := fmt.Sprintf("good for %d more days", int(left.Hours()/24))
 	if n := len(p.Nextcloud.Pins); n > 0 {
 		detail += fmt.Sprintf(", and one of the %d pins fits", n)

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 
 	"anteroom/integrations"
 	"anteroom/integrations/calendars"
@@ -34,33 +36,46 @@ type tried struct {
 	refused map[session.Credential]string
 }
 
+// by is which service refuses an account, if one does.
+func (t *tried) by(account session.Credential) (name string, refused bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	name, refused = t.refused[account]
+	return name, refused
+}
+
 // Services are the probes of the services that accounts of ours are for.
 func (p *Patient) Services() (probes []Probe) {
 	t := &tried{refused: map[session.Credential]string{}}
 	i := &p.Integrations
 	looked := map[session.Credential]bool{}
 	var passwords []Probe
+	after := func() []string { // the last of the probes, so that it is known what was refused
+		if n := len(probes); n > 0 {
+			return []string{probes[n-1].Name}
+		}
+		return nil
+	}
 	for _, s := range []*service{{p, "WebDAV", "webdav", &i.WebDAV, t}, {p, "CalDAV", "caldav", &i.CalDAV, t}, {p, "CardDAV", "carddav", &i.CardDAV, t}} {
 		account := s.dav.Account()
-		if !s.dav.Program() || account.User == "" {
+		if !s.dav.Program() || account.User == "" || !s.dav.ByService() {
 			continue
 		}
 		var needs []string
 		if p.own(s.dav.URL) {
 			needs = []string{Status}
 		}
-		probe := Probe{Name: s.name, Needs: needs, Look: s.look}
-		if n := len(probes); n > 0 {
-			probe.After = []string{probes[n-1].Name} // so that it is known what was refused
-		}
-		probes = append(probes, probe)
+		probes = append(probes, Probe{Name: s.name, Needs: needs, After: after(), Look: s.look})
 		if p.own(s.dav.URL) && !looked[account] {
 			looked[account] = true
 			passwords = append(passwords, Probe{Name: "app password for " + s.name, Needs: []string{s.name}, Look: s.appPassword})
 		}
 	}
 	if i.Directory.Username != "" {
-		passwords = append(passwords, Probe{Name: "directory", Needs: []string{Status}, Look: p.directory})
+		passwords = append(passwords, Probe{Name: "directory", Needs: []string{Status}, After: after(), Look: func(ctx context.Context) Finding { return p.directory(ctx, t) }})
+	}
+	if i.Mail.Nextcloud > 0 {
+		passwords = append(passwords, Probe{Name: "Mail app", Needs: []string{Status}, After: after(), Look: func(ctx context.Context) Finding { return p.mailApp(ctx, t) }})
 	}
 	return append(probes, passwords...)
 }
@@ -104,7 +119,7 @@ func (s *service) look(ctx context.Context) Finding {
 	defer s.tried.mu.Unlock()
 	cred := s.dav.Account()
 	if by, refused := s.tried.refused[cred]; refused {
-		return Finding{State: Skipped, Detail: "not looked at: " + by + " refuses the same account"}
+		return refusedBy(by)
 	}
 	client := signedBy(s.p.Client, cred)
 	r, err := http.NewRequestWithContext(ctx, "PROPFIND", s.dav.URL, strings.NewReader(whoami))
@@ -114,7 +129,13 @@ func (s *service) look(ctx context.Context) Finding {
 	r.Header.Set("Depth", "0")
 	r.Header.Set("Content-Type", "application/xml; charset=utf-8")
 	resp, err := client.Do(r)
-	if err != nil {
+	var untrusted *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &untrusted), err != nil && strings.Contains(err.Error(), "is pinned"):
+		return failed("its certificate is not for its name, not from an authority that is trusted, or not pinned", "Check "+s.key("url")+", and "+s.p.Key("nextcloud.ca_file")+" and "+s.p.Key("nextcloud.pins")+", which hold here, too.")
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return failed("nothing answers at that address", "Check host and port in "+s.key("url")+".")
+	case err != nil:
 		return failed("it does not answer in time", "Check "+s.key("url")+". Nextcloud also answers late, by up to 25 s, after wrong passwords came from this address: then wait half an hour.")
 	}
 	defer resp.Body.Close()
@@ -138,6 +159,8 @@ func (s *service) refused(resp *http.Response) Finding {
 		return failed("the account may not look there", "Check that "+s.key("url")+" is a place of "+s.key("username")+"'s, or shared with that account.")
 	case status == http.StatusMethodNotAllowed:
 		return failed("Method not allowed: there is no DAV service at that address", "Ensure that "+s.key("url")+" is "+right+", not /webdav or /dav.")
+	case status == http.StatusTooManyRequests:
+		return failed("Nextcloud lets nobody sign in from this address for now: wrong passwords came from here", "Wait half an hour, or: occ security:bruteforce:reset with this machine's address.")
 	case status == http.StatusServiceUnavailable:
 		return failed("Nextcloud is in maintenance, or has too much to do", "When the work is done: occ maintenance:mode --off.")
 	case status == http.StatusNotFound && s.section == "caldav":
@@ -237,8 +260,15 @@ func (p *Patient) ocs(ctx context.Context, method, address string, cred session.
 	return resp.StatusCode, body, err
 }
 
-func (p *Patient) directory(ctx context.Context) Finding {
+func refusedBy(name string) Finding {
+	return Finding{State: Skipped, Detail: "not looked at: " + name + " refuses the same account"}
+}
+
+func (p *Patient) directory(ctx context.Context, t *tried) Finding {
 	d := p.Integrations.Directory
+	if by, refused := t.by(d.Account()); refused && p.own(d.URL) {
+		return refusedBy(by)
+	}
 	_, _, err := people.Open(signedBy(p.Client, d.Account()), d.URL).People(ctx, "", 0, 1)
 	if no, is := integrations.ProblemOf(err); is && no.Status == http.StatusForbidden {
 		return failed("the account may not list people", "Make "+p.Key("integrations.directory.username")+" an administrator, or an administrator of a group, in Nextcloud.")
