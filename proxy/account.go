@@ -47,10 +47,11 @@ func (s *Server) me(x *exchange, who *session.Identity) error {
 }
 
 // token hands the caller an identity JWT of their own, for programs that
-// cannot read the request headers the application gets. A form value audience
-// chooses among the configured ones.
+// cannot read the request headers the application gets. The parameter audience
+// of the query chooses among the configured ones. With such a JWT one gets no
+// other: an application could go on to the next with it.
 func (s *Server) token(x *exchange, who *session.Identity) error {
-	audience := s.audienceFor(who, x.r.URL.Query().Get("audience"))
+	audience := s.audienceFor(x, who, x.r.URL.Query().Get("audience"))
 	if audience == "" || s.o.Identity.JWT.Algorithm == "none" {
 		return &refusal{status: http.StatusBadRequest, reason: reasonAudience, style: refuseByProblem}
 	}
@@ -65,10 +66,13 @@ func (s *Server) token(x *exchange, who *session.Identity) error {
 }
 
 // audienceFor is the audience a caller asked for, or the first there is, if
-// the caller may use a route that has it; "" if not.
-func (s *Server) audienceFor(who *session.Identity, asked string) string {
-	for i, d := range s.apps {
-		if (asked == "" || asked == s.audiences[i]) && d.allow.Permits(who) {
+// the caller may use a route that has it; "" if not. Who came with an
+// Authorization may use those routes alone that know callers by it: else an app
+// password were as good as a session.
+func (s *Server) audienceFor(x *exchange, who *session.Identity, asked string) string {
+	for i := range s.apps {
+		allow := s.policy.Rule(i).Allow
+		if (asked == "" || asked == s.audiences[i]) && (x.session != nil || len(allow.Clients) > 0) && allow.Permits(who) {
 			return s.audiences[i]
 		}
 	}

@@ -7,13 +7,17 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"anteroom/session"
 )
 
 // Check is one thing that must be well before requests are wanted. Err returns
 // nil, or what is not well in words fit for an operator; it must not block.
+// Lately is the same for what is only told: requests are wanted nevertheless.
 type Check struct {
-	Name string
-	Err  func() error
+	Name   string
+	Err    func() error
+	Lately func() error // nil: there is no such thing
 }
 
 // Admin is the second listener's handler: /healthz (the process lives),
@@ -34,7 +38,11 @@ func (s *Server) Admin(checks []Check, metrics prometheus.Gatherer, look func(co
 	own := prometheus.NewRegistry()
 	own.MustRegister(newState(s, checks))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(prometheus.Gatherers{metrics, own}, promhttp.HandlerOpts{}))
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if session.Contain(s.o.Log, "the admin listener", func() error { mux.ServeHTTP(w, r); return nil }) != nil {
+			panic(http.ErrAbortHandler) // of which net/http says nothing
+		}
+	})
 }
 
 // fine is what a check says that finds nothing wrong.
@@ -55,8 +63,12 @@ func (s *Server) readiness(checks []Check) readiness {
 	}
 	for _, c := range checks {
 		out.Checks[c.Name] = fine
-		if err := c.Err(); err != nil {
+		if err := session.Contain(s.o.Log, "a check", c.Err); err != nil {
 			out.Ready, out.Checks[c.Name] = false, err.Error()
+		} else if c.Lately == nil {
+			continue
+		} else if err := session.Contain(s.o.Log, "a check", c.Lately); err != nil {
+			out.Checks[c.Name] = err.Error()
 		}
 	}
 	return out

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"net/http"
 
 	"anteroom/integrations"
@@ -23,8 +24,8 @@ func (s *Server) openAPI() error {
 	if err != nil {
 		return err
 	}
-	s.api, err = api.New(api.Options{Config: s.o.Integrations, Client: s.tracedNextcloud(), Access: s.access, Content: content.Content,
-		Version: s.o.Version, Log: s.o.Log, Registry: s.o.Registry, Now: s.o.Now})
+	s.api, err = api.New(api.Options{Config: s.o.Integrations, Client: s.tracedNextcloud(), Access: s.access, Content: content.Content, MailKeys: s.o.MailKeys,
+		Cookie: s.o.Cookies.Name(""), Version: s.o.Version, Log: s.o.Log, Registry: s.o.Registry, Now: s.o.Now})
 	return err
 }
 
@@ -43,7 +44,7 @@ func (s *Server) layAPI() {
 		return
 	}
 	d := &door{name: doorAPI, refuse: refuseByProblem, streams: true, callers: s.programs, answer: s.answerAPI,
-		permits: func(*session.Identity) error { return nil }, words: "Nextcloud for programs, as JSON: " + api.Prefix + "/openapi.json"}
+		permits: anybodyKnown, words: "Nextcloud for programs, as JSON: " + api.Prefix + "/openapi.json"}
 	s.own[api.Prefix], s.own[api.Prefix+"/"] = d, d
 }
 
@@ -63,9 +64,18 @@ func (s *Server) answerAPI(x *exchange, who *session.Identity) error {
 	defer func() {
 		s.accessed(x, audit.Event{As: c.As, Operation: c.Operation, Object: c.Object, To: c.To, Received: body.n.Load()}, err)
 	}()
-	err = s.api.Serve(x, x.r, c)
+	err = refusedByAPI(s.api.Serve(x, x.r, c))
+	var no *refusal
+	if errors.As(err, &no) {
+		err = x.endedHere(no)
+	}
+	return err
+}
+
+// refusedByAPI is a problem of the API's as a refusal.
+func refusedByAPI(err error) error {
 	if p, ok := integrations.ProblemOf(err); ok {
-		err = &refusal{status: p.Status, reason: p.Reason, text: p.Text, field: p.Field, cause: p.Err, style: refuseByProblem, after: p.RetryAfter, recorded: true}
+		return &refusal{status: p.Status, reason: p.Reason, text: p.Text, field: p.Field, cause: p.Err, style: refuseByProblem, after: p.RetryAfter, recorded: true}
 	}
 	return err
 }

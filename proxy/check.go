@@ -28,17 +28,24 @@ func (s *Server) layChecks() {
 	s.introducer = upstream.NewIntroducer(s.o.Identity, s.o.Asserter, s.o.Cookies.Ours, s.policy.ByMethod())
 	for _, dialect := range forwardauth.All() {
 		a := s.asking(dialect, func(route int) answer {
-			return func(x *exchange, who *session.Identity) error { return s.yes(x, who, s.audiences[route]) }
+			return func(x *exchange, who *session.Identity) error { return s.yes(x, who, route) }
 		})
+		s.own[strings.TrimSuffix(dialect.Path, "/")+"/"] = &door{name: doorCheck, allow: authz.Allow{Public: true}, refuse: refuseByProblem, anyHost: true, answer: s.noDialect, words: "nothing is asked here: no front proxy has this address"}
 		s.own[dialect.Path] = &door{name: doorCheck, allow: authz.Allow{Public: true}, refuse: refuseByCaller, anyHost: true, asks: a}
 	}
+}
+
+// noDialect answers below a dialect's URL: were it the application's, a front
+// proxy with a typing error in what it asks at would take its 200 for a yes.
+func (s *Server) noDialect(*exchange, *session.Identity) error {
+	return &refusal{status: http.StatusNotFound, reason: reasonNoRoute, text: "There is nothing to ask here: see docs/forward-auth.md for the addresses.", style: refuseByProblem}
 }
 
 // asking makes the doors behind one dialect; yes is what each route's ends in.
 func (s *Server) asking(dialect *forwardauth.Dialect, yes func(route int) answer) *asking {
 	a := &asking{dialect: dialect}
 	for i, app := range s.apps {
-		a.routes = append(a.routes, &door{name: doorCheck, allow: s.policy.Rule(i).Allow, refuse: app.refuse, answer: yes(i), callers: s.callersOf(s.policy.Rule(i).Allow)})
+		a.routes = append(a.routes, &door{name: doorCheck, allow: s.policy.Rule(i).Allow, refuse: app.refuse, answer: yes(i), callers: s.callersOf(i)})
 	}
 	return a
 }
@@ -50,7 +57,7 @@ func (s *Server) asked(x *exchange, a *asking) (*door, error) {
 	x.dialect = a.dialect
 	x.leaveBody()
 	if !x.origin.trusted {
-		return nil, &refusal{status: http.StatusForbidden, reason: reasonUntrusted, cause: fmt.Errorf("%s is not within server.trusted_proxies", x.origin.client)}
+		return nil, &refusal{status: http.StatusForbidden, reason: reasonUntrusted, text: reasonText[reasonUntrusted], cause: fmt.Errorf("%s is not within server.trusted_proxies", x.origin.client)}
 	}
 	q, err := a.dialect.Ask(x.r)
 	if err != nil {
@@ -105,16 +112,25 @@ func (x *exchange) leaveBody() {
 }
 
 // yes tells the front proxy what the application is to receive.
-func (s *Server) yes(x *exchange, who *session.Identity, audience string) error {
+func (s *Server) yes(x *exchange, who *session.Identity, route int) error {
 	h := x.Header()
-	if err := s.introducer.Introduce(h, x.r.Header, who, audience); err != nil {
+	if err := s.introducer.Introduce(h, x.r.Header, who, s.audiences[route]); err != nil {
 		return err
+	}
+	if s.keepsCredential(route) {
+		h["Authorization"] = []string{""}
 	}
 	h["X-Request-Id"] = []string{x.hop.RequestID}
 	h["Cache-Control"], h["Content-Length"] = noStore, noContent
 	s.metrics.checked(x.dialect.Name, http.StatusOK)
 	x.WriteHeader(http.StatusOK)
 	return nil
+}
+
+// keepsCredential reports whether the Authorization of a request that falls under
+// a route is for us, and nothing of ours takes its place.
+func (s *Server) keepsCredential(route int) bool {
+	return len(s.policy.Rule(route).Allow.Clients) > 0 && !s.introducer.Replaces("Authorization")
 }
 
 var noStore, noContent = []string{"no-store"}, []string{"0"} // shared, and never changed

@@ -27,6 +27,7 @@ type Config struct {
 	DrainTimeout   time.Duration `yaml:"drain_timeout" default:"20s" doc:"how long requests may go on after a stop signal"`
 
 	MaxURLBytes              int           `yaml:"max_url_bytes" default:"16384" doc:"longest URL, with its query"`
+	MaxMessageBytes          int           `yaml:"max_message_bytes" default:"67108864" doc:"longest WebSocket message, either way, as it is sent: compressed where it is; one that is longer closes the connection with 1009. 0: any length"`
 	BodyTimeout              time.Duration `yaml:"body_timeout" default:"30s" doc:"how long a client may keep us waiting for its body, at one go and, beyond the time 500 bytes a second take, in all; until the answer begins"`
 	WriteTimeout             time.Duration `yaml:"write_timeout" default:"1m" doc:"how long a client may take nothing of what is sent to it"`
 	MaxConnections           int           `yaml:"max_connections" default:"10000" doc:"most connections of clients at a time; 0: any number"`

@@ -52,6 +52,8 @@ func (s *Server) connectionPart(x *exchange, who *session.Identity) pages.Connec
 		part.Standing = pages.Unreachable
 	case found:
 		part.Standing, part.Login, part.Since = pages.Connected, is.Login, is.Since
+	case !sessionCredential(x.session).IsZero():
+		part.Standing = pages.BySignIn
 	}
 	return part
 }

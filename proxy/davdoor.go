@@ -22,11 +22,11 @@ import (
 // openDAV makes the passthrough and what knows its callers: by what a request
 // says itself before what a browser adds.
 func (s *Server) openDAV() (err error) {
-	said, err := authn.NewAuthorization(authn.Options{Clients: s.o.Clients, People: s.o.People, Tokens: s.o.Tokens, Assertions: (*ownTokens)(s), Shared: s.o.Buckets, Now: s.o.Now, Registry: s.o.Registry})
+	said, err := authn.NewAuthorization(authn.Options{Clients: s.o.Clients, People: s.o.People, Tokens: s.o.Tokens, Assertions: ownTokens{s, func() []string { return s.accepted }}, Shared: s.o.Buckets, Marks: s.o.Marks, Now: s.o.Now, Registry: s.o.Registry})
 	if err != nil {
 		return err
 	}
-	s.programs = authn.Chain{said, s.callers}
+	s.said, s.programs = said, authn.Chain{said, s.callers}
 	s.access = &integrations.Access{Granted: s.granted(), Refused: said.Forget, Public: originOf(s.public), Log: s.o.Log}
 	s.dav, err = dav.New(s.o.Integrations, dav.Options{Client: s.o.Nextcloud, Public: originOf(s.public), Ours: s.oursIn,
 		Access: s.access, Traced: s.tracedDAV, Log: s.o.Log, Registry: s.o.Registry})
@@ -106,7 +106,7 @@ func (s *Server) passDAV(x *exchange, who *session.Identity) error {
 	err = s.dav.Serve(x, x.r, c)
 	var no *dav.Refusal
 	if errors.As(err, &no) {
-		err = &refusal{status: no.Status, reason: no.Reason, text: no.Text, cause: no.Err, style: refuseByDAV, after: no.RetryAfter, recorded: true}
+		err = x.endedHere(&refusal{status: no.Status, reason: no.Reason, text: no.Text, cause: no.Err, style: refuseByDAV, after: no.RetryAfter, recorded: true})
 	}
 	return err
 }
@@ -124,7 +124,7 @@ func (s *Server) caller(x *exchange, who *session.Identity) integrations.Caller 
 // ownPage refuses what a page of another site makes a browser do with its
 // session here, and keeps files from being run as scripts of ours.
 func (s *Server) ownPage(x *exchange, style refusalStyle) error {
-	if err := s.csrf.Check(x.r); err != nil {
+	if err := s.fromHere(x); err != nil {
 		return &refusal{status: http.StatusForbidden, reason: reasonOrigin, cause: err, style: style}
 	}
 	switch dest := x.r.Header.Get("Sec-Fetch-Dest"); dest {

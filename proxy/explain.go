@@ -49,7 +49,14 @@ func NewExplainer(o Options) (e *Explainer, err error) {
 		}
 	}
 	for _, d := range s.own {
-		d.answer, d.callers = pass, nil
+		d.callers = nil
+		switch {
+		case d.name == doorAPI:
+			d.answer = s.passAPI
+		case d.name == doorCheck && d.asks == nil: // says no to everybody
+		default:
+			d.answer = pass
+		}
 		if d.asks != nil {
 			for _, asked := range d.asks.routes {
 				asked.answer, asked.callers = pass, nil
@@ -90,6 +97,15 @@ func pass(x *exchange, _ *session.Identity) error {
 func passApp(x *exchange, who *session.Identity) error {
 	if err := upstream.CheckTarget(x.r); err != nil {
 		return err
+	}
+	return pass(x, who)
+}
+
+// passAPI is the same before an operation of the JSON API, which may be for
+// others.
+func (s *Server) passAPI(x *exchange, who *session.Identity) error {
+	if err := s.api.Permits(x.r, who); err != nil {
+		return refusedByAPI(err)
 	}
 	return pass(x, who)
 }

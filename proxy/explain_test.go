@@ -48,6 +48,13 @@ func TestEveryURLIsExplained(t *testing.T) {
 		if d.asks != nil {
 			continue
 		}
+		if d.name == doorCheck {
+			q := forwardauth.Asked{Method: "GET", Proto: "https", Host: "app.example.com", Target: path}
+			if a := e.Answer(q, Directly, true, &session.Identity{Subject: "ada"}); a.Passed || a.Status != http.StatusNotFound {
+				t.Errorf("GET %s = %+v, want 404", path, a)
+			}
+			continue
+		}
 		for _, method := range append(d.methods, "GET") {
 			q := forwardauth.Asked{Method: method, Proto: "https", Host: "app.example.com", Target: path}
 			allowed := method != "GET" || e.Find(q).Own == "" || d.methods[0] == "GET"

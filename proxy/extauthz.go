@@ -47,7 +47,11 @@ func (e *extAuthz) Check(ctx context.Context, m *auth.CheckRequest) (*auth.Check
 	if err := e.s.serveCheck(ctx, v, m); err != nil {
 		return nil, err
 	}
-	return v.message(), nil
+	var answer *auth.CheckResponse
+	if session.Contain(e.s.o.Log, "answering Envoy", func() error { answer = v.message(); return nil }) != nil {
+		return nil, status.Error(codes.Internal, reasonText[reasonInternal])
+	}
+	return answer, nil
 }
 
 // serveCheck is ServeHTTP for a message: it is named, judged and written down,

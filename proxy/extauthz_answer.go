@@ -123,6 +123,9 @@ func (s *Server) approval(x *exchange, who *session.Identity, route int) (*auth.
 	for _, name := range s.introducer.Disguised(client) {
 		remove(yes, name)
 	}
+	if s.keepsCredential(route) {
+		remove(yes, "Authorization")
+	}
 	for _, line := range x.Header()["Set-Cookie"] {
 		o := option("Set-Cookie", line, core.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD)
 		//lint:ignore SA1019 Envoys before append_action was heard here keep one cookie alone otherwise

@@ -146,7 +146,7 @@ func (s *Server) gate(x *exchange, d *door) error {
 	}
 	callers := s.callers
 	if d.callers != nil {
-		callers = d.callers
+		callers, x.programs = d.callers, true
 		x.r = x.r.WithContext(authn.From(x.r.Context(), x.origin.client))
 	}
 	caller, err := callers.Identify(x.r)
@@ -166,8 +166,14 @@ func (s *Server) gate(x *exchange, d *door) error {
 			return err
 		}
 	}
+	if d.forward != nil && d.callers != nil {
+		x.keepCredential()
+	}
 	if err := s.begun(x, d); err != nil {
 		return err
+	}
+	if d.forward == nil && x.dialect == nil && !d.streams {
+		inert(x.Header())
 	}
 	switch {
 	case caller.Session != nil:
@@ -178,6 +184,15 @@ func (s *Server) gate(x *exchange, d *door) error {
 	return d.answer(x, caller.Who)
 }
 
+// keepCredential keeps from the application what its caller proved to us who
+// they are with.
+func (x *exchange) keepCredential() {
+	if _, there := x.r.Header["Authorization"]; there {
+		x.r.Header = x.r.Header.Clone() // x.r is a copy already
+		delete(x.r.Header, "Authorization")
+	}
+}
+
 // sameSite refuses what another site makes a browser do here: WebSockets from
 // foreign pages, which no CORS rule guards, and posts to our own doors.
 func (s *Server) sameSite(x *exchange, d *door) error {
@@ -186,10 +201,36 @@ func (s *Server) sameSite(x *exchange, d *door) error {
 			return &refusal{status: http.StatusForbidden, reason: reasonOrigin, style: refuseByProblem}
 		}
 	}
-	if d.posted && x.r.Method == http.MethodPost {
-		if err := s.csrf.Check(x.r); err != nil {
+	if d.posted {
+		if err := s.fromHere(x); err != nil {
 			return &refusal{status: http.StatusForbidden, reason: reasonOrigin, cause: err, style: d.refuse}
 		}
+	}
+	return nil
+}
+
+// fromHere is an error for a request that changes something and that a browser
+// makes for another site's page, as it says itself by fetch metadata
+// (https://www.w3.org/TR/fetch-metadata/) and Origin. A page of ours is one of
+// this host's or the public one's, by the public scheme: over another, somebody
+// in between could have made it. Programs send neither header.
+func (s *Server) fromHere(x *exchange) error {
+	switch x.r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return nil
+	}
+	h := x.r.Header
+	if from := h["Sec-Fetch-Site"]; len(from) > 1 || len(from) == 1 && from[0] != "same-origin" && from[0] != "none" {
+		return fmt.Errorf("a browser says that it is for another site: %.40q", from)
+	}
+	from := h["Origin"]
+	if len(from) == 0 {
+		return nil
+	}
+	scheme, host, _ := strings.Cut(lower(from[0]), "://")
+	site := canonicalHost(host, scheme)
+	if len(from) > 1 || scheme != s.public.Scheme || site != s.origins.host && (site != x.origin.site || !s.origins.ours(site)) {
+		return fmt.Errorf("it is from %.200q", from)
 	}
 	return nil
 }

@@ -1,9 +1,11 @@
 package proxy
 
 import (
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,8 +18,10 @@ const (
 	limitAddress     = "connections_per_address"
 	limitURL         = "url"
 	limitFields      = "header_fields"
+	limitCookies     = "cookies"
 	limitUpload      = "upload_stalled"
 	limitReader      = "reader_stalled"
+	limitMessage     = "message"
 
 	limitSignIn        = "sign_in_rate"
 	limitSignInAccount = "sign_in_account_rate"
@@ -29,6 +33,7 @@ const (
 const (
 	reasonTooLong = "url_too_long"
 	reasonFields  = "too_many_header_fields"
+	reasonCookies = "too_many_cookies"
 	reasonStalled = "upload_too_slow"
 )
 
@@ -37,6 +42,7 @@ const (
 // puts up with, some four times as many, loses the connection.
 const (
 	maxHeaderFields = 256
+	maxCookies      = 512 // browsers keep some 180 for a site
 	http2Streams    = 128
 )
 
@@ -45,6 +51,7 @@ type limits struct {
 	most, each int // connections, and of one address; 0: any number
 	cfg        Config
 	exempt     func(netip.Addr) bool // from each: front proxies bring the connections of many
+	log        *slog.Logger          // of panics; nil: nobody is told
 
 	open    prometheus.Gauge
 	reached *prometheus.CounterVec // by limit
@@ -59,7 +66,7 @@ func newLimits(cfg Config, exempt func(netip.Addr) bool, reg prometheus.Register
 		open:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "anteroom_connections", Help: "Open connections of clients, WebSockets among them."}),
 		reached: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "anteroom_limited_total", Help: "Connections and requests turned away or cut off, by the limit that they ran into."}, []string{"limit"}),
 	}
-	for _, name := range []string{limitConnections, limitAddress, limitURL, limitFields, limitUpload, limitReader, limitSignIn, limitSignInAccount, limitToken, limitTokenAccount} {
+	for _, name := range []string{limitConnections, limitAddress, limitURL, limitFields, limitCookies, limitUpload, limitReader, limitMessage, limitSignIn, limitSignInAccount, limitToken, limitTokenAccount} {
 		l.reached.WithLabelValues(name)
 	}
 	if reg != nil {
@@ -173,6 +180,14 @@ func (l *limits) bearable(h http.Header, r *http.Request) error {
 	if n > maxHeaderFields {
 		l.hit(limitFields)
 		return &refusal{status: http.StatusRequestHeaderFieldsTooLarge, reason: reasonFields}
+	}
+	n = 0
+	for _, line := range r.Header["Cookie"] {
+		n += 1 + strings.Count(line, ";")
+	}
+	if n > maxCookies {
+		l.hit(limitCookies)
+		return &refusal{status: http.StatusRequestHeaderFieldsTooLarge, reason: reasonCookies}
 	}
 	return wellFormed(r)
 }

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"anteroom/session"
 )
 
 // slowestUpload is the rate, in bytes a second, that a client has to keep up
@@ -121,7 +123,7 @@ func (l *limits) newUpload(w http.ResponseWriter, r *http.Request) *upload {
 func (u *upload) Read(p []byte) (int, error) {
 	u.wait()
 	since := time.Now()
-	n, err := u.ReadCloser.Read(p)
+	n, err := u.read(p)
 	u.mu.Lock()
 	u.waited += time.Since(since)
 	u.size += int64(n)
@@ -131,6 +133,18 @@ func (u *upload) Read(p []byte) (int, error) {
 	}
 	u.mu.Unlock()
 	return n, err
+}
+
+// read reads. Whoever sends a body on does so beside the request's goroutine,
+// where a panic of net/http's own would end the program.
+func (u *upload) read(p []byte) (n int, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			session.LogPanic(u.g.l.log, "reading a body", v)
+			n, err = 0, session.ErrPanic
+		}
+	}()
+	return u.ReadCloser.Read(p)
 }
 
 // wait says how long the next read may wait for the client.

@@ -168,3 +168,26 @@ func TestGuardAfterEnd(t *testing.T) {
 		}
 	})
 }
+
+// TestTooManyCookies: they are counted in one line and in several.
+func TestTooManyCookies(t *testing.T) {
+	l := newLimits(Config{}, func(netip.Addr) bool { return false }, nil)
+	for name, tt := range map[string]struct {
+		lines []string
+		fits  bool
+	}{
+		"none":                 {nil, true},
+		"as many as may be":    {[]string{strings.Repeat("a=b; ", maxCookies-1) + "a=b"}, true},
+		"one more":             {[]string{strings.Repeat("a=b; ", maxCookies) + "a=b"}, false},
+		"one more, in a line":  {[]string{strings.Repeat("a=b; ", maxCookies-1) + "a=b", "c=d"}, false},
+		"nothing but the dots": {[]string{strings.Repeat(";", maxCookies)}, false},
+	} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header["Cookie"] = tt.lines
+		var no *refusal
+		err := l.bearable(http.Header{}, r)
+		if refused := errors.As(err, &no) && no.status == http.StatusRequestHeaderFieldsTooLarge && no.reason == reasonCookies; refused == tt.fits {
+			t.Errorf("%s: %v, want it borne: %v", name, err, tt.fits)
+		}
+	}
+}

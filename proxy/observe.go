@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"regexp"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -44,6 +43,7 @@ type exchange struct {
 	plain               int           // bytes at the start of r's path that name nothing of anybody's
 	recorded            bool          // the audit log has its refusal
 	hsts                []string      // for browsers to come by https alone; nil: they are not told
+	programs            bool          // come here with an Authorization, too
 	over                *session.Over // that the request came with, and that is no more; nil for none
 	span                *trace.Span   // nil: nothing is traced
 	reason              string        // it was refused for; "" for none
@@ -122,7 +122,7 @@ func (s *Server) finish(x *exchange) {
 	p, told := recover(), false
 	if p != nil && p != http.ErrAbortHandler {
 		x.err = errors.New("panic")
-		s.o.Log.Error("panic while serving", "panic", p, "stack", string(debug.Stack()), "request_id", x.hop.RequestID)
+		session.LogPanic(s.o.Log, "a request", p, "request_id", x.hop.RequestID)
 		if x.status == 0 {
 			s.refuse(x, &refusal{status: http.StatusInternalServerError, reason: reasonInternal})
 			told = true

@@ -10,17 +10,20 @@ import (
 )
 
 // ownTokens is the server as authn.Assertions: it knows the identity JWTs that
-// it gives to applications.
-type ownTokens Server
+// it gives to applications, and takes those for some audiences.
+type ownTokens struct {
+	*Server
+	audiences func() []string
+}
 
 // Issued implements authn.Assertions.
-func (t *ownTokens) Issued(token string) bool { return t.o.Asserter.Issued(token) }
+func (t ownTokens) Issued(token string) bool { return t.o.Asserter.Issued(token) }
 
 // Verify implements authn.Assertions. The person is as their session has them
 // now, not as the JWT says they were; where the session is known from a list
 // alone, the JWT says the rest.
-func (t *ownTokens) Verify(ctx context.Context, token string) (authn.Caller, error) {
-	said, err := t.o.Asserter.Verify(token, t.audiences)
+func (t ownTokens) Verify(ctx context.Context, token string) (authn.Caller, error) {
+	said, err := t.o.Asserter.Verify(token, t.audiences())
 	if err != nil {
 		return authn.Caller{}, err
 	}

@@ -2,20 +2,25 @@ package proxy
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	auth "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
 	"anteroom/proxy/authz"
 	"anteroom/session"
@@ -29,6 +34,14 @@ func trapped(t *testing.T) (*Server, *atomic.Int32) {
 		ExtAuthzListen: "127.0.0.1:0", TrustedProxies: []string{"127.0.0.1"}}
 	s := testExplainer(t, cfg, Route{Path: "/", Allow: authz.Allow{Public: true}, Upstream: "http://localhost:1"}).s
 	traps := new(atomic.Int32)
+	said := new(lockedBuffer)
+	s.o.Log = slog.New(slog.NewJSONHandler(said, nil))
+	s.limits.log = s.o.Log
+	t.Cleanup(func() {
+		if log := said.String(); strings.Contains(log, "canary") || traps.Load() > 0 && (!strings.Contains(log, `"msg":"panic"`) || !strings.Contains(log, `"type":"string"`)) {
+			t.Errorf("the log of panics is %.2000s, want their type and place alone", log)
+		}
+	})
 	trap := func(x *exchange, _ *session.Identity) error {
 		switch {
 		case strings.HasSuffix(x.r.URL.Path, "/sound"):
@@ -46,7 +59,7 @@ func trapped(t *testing.T) (*Server, *atomic.Int32) {
 			io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 		}
 		traps.Add(1)
-		panic("a trap")
+		panic("a trap with a canary-secret")
 	}
 	for name, style := range map[string]refusalStyle{doorDAV: refuseByDAV, doorAPI: refuseByProblem, doorOwn: refuseByPage} {
 		s.own["/"+name+"/"] = &door{name: name, allow: authz.Allow{Public: true}, answer: trap, refuse: style, streams: true}
@@ -59,6 +72,24 @@ func trapped(t *testing.T) (*Server, *atomic.Int32) {
 		d.allow, d.answer = authz.Allow{Public: true}, trap
 	}
 	return s, traps
+}
+
+// lockedBuffer is a buffer for several goroutines.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 // public has the site's own name in a URL.
@@ -143,7 +174,8 @@ func TestPanicIsNoYes(t *testing.T) {
 		t.Fatal(err)
 	}
 	served := make(chan error, 1)
-	go func() { served <- s.ServeExtAuthz(l, nil) }()
+	checks := []Check{{Name: "trap", Err: func() error { traps.Add(1); panic("a canary, too") }}}
+	go func() { served <- s.ServeExtAuthz(l, checks) }()
 	defer func() {
 		s.extAuthz.server.Stop()
 		<-served
@@ -165,7 +197,42 @@ func TestPanicIsNoYes(t *testing.T) {
 			t.Errorf("a question that ends in a panic = %v, %v, want a no", answer, err)
 		}
 	}
-	if n := traps.Load(); n != 3 {
-		t.Errorf("%d panics, want 3", n)
+	state, err := healthpb.NewHealthClient(conn).Check(ctx, &healthpb.HealthCheckRequest{})
+	if err != nil || state.GetStatus() != healthpb.HealthCheckResponse_NOT_SERVING {
+		t.Errorf("health with a check that panics = %v, %v, want NOT_SERVING", state, err)
+	}
+	w := httptest.NewRecorder()
+	s.Admin(checks, prometheus.NewRegistry(), nil).ServeHTTP(w, httptest.NewRequest("GET", "/readyz", nil))
+	if w.Code != http.StatusServiceUnavailable || strings.Contains(w.Body.String(), "canary") {
+		t.Errorf("/readyz with a check that panics = %d %s, want 503", w.Code, w.Body)
+	}
+	if n := traps.Load(); n != 5 {
+		t.Errorf("%d panics, want 5", n)
+	}
+}
+
+// trappedBody is a request's body that panics when it is read, as net/http's
+// does in trouble.
+type trappedBody struct{ io.ReadCloser }
+
+func (trappedBody) Read([]byte) (int, error) { panic("a canary") }
+
+// TestBodyPanicsWithin: a body is read on a goroutine of the connection to the
+// application, where a panic would end the program.
+func TestBodyPanicsWithin(t *testing.T) {
+	app := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) }))
+	defer app.Close()
+	s := testExplainer(t, Config{PublicURL: "http://localhost:8000", BodyTimeout: time.Minute}, Route{Path: "/", Allow: authz.Allow{Public: true}, Upstream: app.URL}).s
+	said := new(lockedBuffer)
+	s.o.Log = slog.New(slog.NewJSONHandler(said, nil))
+	s.limits.log = s.o.Log
+	d := s.apps[0]
+	d.answer = func(x *exchange, who *session.Identity) error { return d.forward.Forward(x, x.r, who, &x.hop) }
+	r := public(t, httptest.NewRequest("POST", "/", strings.NewReader("a body")))
+	r.Body = trappedBody{r.Body}
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	if w.Code != http.StatusBadGateway || strings.Contains(said.String(), "canary") || !strings.Contains(said.String(), "reading a body") {
+		t.Errorf("a body that panics = %d, log %s, want 502 and no value", w.Code, said.String())
 	}
 }

@@ -222,6 +222,7 @@ func framedAnswer(x *exchange, issuer string) {
 	}
 	h := x.Header()
 	h.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; frame-ancestors "+ancestors)
+	h.Del("X-Frame-Options") // which knows no places
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Referrer-Policy", "no-referrer")

@@ -48,6 +48,7 @@ type Options struct {
 	Keys        *upstream.Ring
 	Asserter    *upstream.Asserter
 	Audit       *audit.Log
+	Marks       authn.Marks           // by which replicas tell each other of passwords that were good; nil: each goes by its own
 	Buckets     throttle.Shared       // by which replicas limit how often something is asked for; nil: each by its own
 	Provisioner *upstream.Provisioner // nil: the application is told of nobody before they come
 	Pages       *pages.Pages
@@ -57,6 +58,7 @@ type Options struct {
 	Integrations integrations.Config       // those with a mount are served
 	Nextcloud    *http.Client              // what they are reached with; nil: they are not
 	Connections  *integrations.Connections // app passwords that people granted; nil: none
+	MailKeys     *session.Ledger           // by which replicas tell each other of mail's idempotency keys; nil: each goes by its own
 	Clients      []authn.Client            // programs that may come to them
 	People       authn.People              // by whom people come to them with an app password; nil: they do not
 	Tokens       authn.Tokens              // and with an access token of the provider's; nil: they do not
@@ -67,6 +69,7 @@ type Options struct {
 	Log          *slog.Logger
 	Registry     prometheus.Registerer // nil: nothing is counted
 	Now          func() time.Time      // nil: time.Now
+	TLSRefused   func()                // told that changed files of server.tls are not used; nil: nobody
 }
 
 // Server answers the site's requests. Make it with New, run it with Serve, end
@@ -81,8 +84,8 @@ type Server struct {
 	under   []string         // those of them that stand for all below, too
 	apps    []*door          // the application's routes, in the policy's order
 
-	audiences []string // of the JWTs, by route
-	csrf      *http.CrossOriginProtection
+	audiences []string        // of the JWTs, by route
+	accepted  []string        // of the JWTs that callers may come with
 	allowed   map[string]bool // origins whose pages may open WebSockets and read our 401
 	metrics   *metrics
 	hsts      []string // see exchange; shared, and never changed
@@ -96,7 +99,8 @@ type Server struct {
 	dav      *dav.Service // nil: none is served
 	api      *api.API     // nil: none is served
 	access   *integrations.Access
-	programs authn.Source // knows who comes to it; nil where it is
+	programs authn.Source         // knows who comes to it; nil where it is
+	said     *authn.Authorization // the part of it that goes by Authorization
 
 	http     *http.Server
 	tls      func() (*tls.Config, error) // of all our listeners
@@ -115,14 +119,11 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("server.public_url: %w", err)
 	}
-	s := &Server{o: o, public: public, csrf: http.NewCrossOriginProtection(), allowed: map[string]bool{}}
+	s := &Server{o: o, public: public, allowed: map[string]bool{}}
 	if s.origins, err = newOrigins(o.Config, public, o.Cookies.Domain()); err != nil {
 		return nil, err
 	}
 	s.origins.traces = o.TrustTraces
-	if err := s.csrf.AddTrustedOrigin(originOf(public)); err != nil {
-		return nil, fmt.Errorf("server.public_url: %w", err)
-	}
 	for _, a := range o.Config.AllowedOrigins {
 		s.allowed[lower(a)] = true
 	}
@@ -141,12 +142,13 @@ func New(o Options) (*Server, error) {
 		}
 	}
 	s.limits = newLimits(o.Config, s.origins.trustsAddr, o.Registry)
+	s.limits.log = o.Log
 	s.rates = newRates(o.Config, o.Buckets, o.Now)
 	if err := s.layRoutes(); err != nil {
 		return nil, err
 	}
 	s.metrics = newMetrics(o.Registry, doorNames)
-	s.tls = sync.OnceValues(func() (*tls.Config, error) { return newTLS(o.Config.TLS, o.Log, o.Now) })
+	s.tls = sync.OnceValues(func() (*tls.Config, error) { return newTLS(o.Config.TLS, o.Log, o.Now, o.TLSRefused) })
 	s.http = s.newHTTP()
 	if o.Config.ExtAuthzListen != "" {
 		s.extAuthz, err = s.newExtAuthz()
@@ -208,7 +210,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	err := s.http.Shutdown(ctx)
 	drained()
 	if !s.idle(ctx) {
-		err = fmt.Errorf("requests still under way were cut off: %w", ctx.Err())
+		err = fmt.Errorf("requests still under way were cut off: %w", context.Cause(ctx))
 	}
 	s.cutOff(upstream.ErrShuttingDown)
 	s.http.Close()
@@ -227,6 +229,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	return err
 }
+
+// UnderWay is how many requests are being answered, WebSockets among them.
+func (s *Server) UnderWay() int64 { return s.requests.Load() }
 
 const (
 	cutOffTime = 3 * time.Second       // for requests to end once they are cut off

@@ -10,8 +10,10 @@ import (
 	"strings"
 	"time"
 
+	"anteroom/proxy/dav"
 	"anteroom/proxy/pages"
 	"anteroom/proxy/upstream"
+	"anteroom/session"
 )
 
 // refusal is an answer that says no. The caller reads status, reason and text;
@@ -70,6 +72,8 @@ const (
 	reasonAttempts    = "too_many_attempts"
 	reasonAudit       = "audit_unavailable"
 	reasonUnsigned    = "body_not_signable"
+	reasonBusy        = "too_busy"
+	reasonStopping    = "stopping"
 )
 
 // retryAfter is what a caller is told to wait when something is broken.
@@ -82,6 +86,7 @@ func (s *Server) refuse(x *exchange, err error) {
 	if !errors.As(err, &no) {
 		no = fromAnswer(err)
 	}
+	no = x.endedHere(no)
 	if x.upload.stalled() { // whoever waited for it may have found another name for that
 		no = &refusal{status: http.StatusRequestTimeout, reason: reasonStalled, style: no.style, cause: err, recorded: no.recorded}
 		x.Header().Set("Connection", "close") // RFC 9110 §15.5.9
@@ -97,6 +102,7 @@ func (s *Server) refuse(x *exchange, err error) {
 		no = &refusal{status: http.StatusServiceUnavailable, reason: reasonAudit, style: no.style, cause: err}
 	}
 	h := x.Header()
+	inert(h)
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Request-Id", x.hop.RequestID)
 	if wait := waitOf(no); wait > 0 {
@@ -114,11 +120,49 @@ func (s *Server) refuse(x *exchange, err error) {
 	}
 }
 
+// endedHere is the refusal of a request that we ended ourselves, whatever that
+// looked like to who waited for its body or for its answer; else it is no.
+func (x *exchange) endedHere(no *refusal) *refusal {
+	if no.status < 500 && no.reason != dav.ReasonClient {
+		return no
+	}
+	own := &refusal{style: no.style, recorded: no.recorded, cause: no.cause}
+	switch cause := context.Cause(x.r.Context()); {
+	case errors.Is(cause, upstream.ErrShuttingDown):
+		own.status, own.reason = http.StatusServiceUnavailable, reasonStopping
+	case errors.Is(cause, session.ErrOver):
+		own.status, own.reason = http.StatusBadGateway, reasonGone
+	default:
+		return no
+	}
+	return own
+}
+
+// inert has an answer of ours run nothing, load nothing, be shown in no frame and
+// tell nobody where it was asked for. A page says of itself what it needs beyond
+// that.
+func inert(h http.Header) {
+	h["Content-Security-Policy"], h["Referrer-Policy"] = inertPolicy, inertReferrer
+	h["X-Content-Type-Options"], h["X-Frame-Options"] = inertType, inertFrames
+}
+
+// Shared, and never changed.
+var (
+	inertPolicy   = []string{"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"}
+	inertReferrer = []string{"same-origin"}
+	inertType     = []string{"nosniff"}
+	inertFrames   = []string{"DENY"}
+)
+
 // fromAnswer names the errors that answers return.
 func fromAnswer(err error) *refusal {
 	switch {
 	case errors.Is(err, upstream.ErrUnsigned):
 		return &refusal{status: http.StatusRequestEntityTooLarge, reason: reasonUnsigned, cause: err}
+	case errors.Is(err, upstream.ErrBusy):
+		return &refusal{status: http.StatusServiceUnavailable, reason: reasonBusy, cause: err}
+	case errors.Is(err, upstream.ErrSlowBody):
+		return &refusal{status: http.StatusRequestTimeout, reason: reasonStalled, cause: err}
 	case errors.Is(err, upstream.ErrTarget):
 		return &refusal{status: http.StatusBadRequest, reason: reasonPath, cause: err}
 	case errors.Is(err, context.Canceled):
@@ -189,7 +233,10 @@ func (s *Server) problem(x *exchange, no *refusal) {
 	s.corsReadable(x)
 	if no.status == http.StatusUnauthorized {
 		doc.SignIn = originOf(s.public) + "/auth/login"
-		h.Set("WWW-Authenticate", `Bearer realm="anteroom"`)
+		if x.programs && x.dialect == nil && !scripted(x.r) && !navigates(x.r) {
+			h.Add("WWW-Authenticate", `Basic realm="anteroom", charset="UTF-8"`)
+		}
+		h.Add("WWW-Authenticate", `Bearer realm="anteroom"`)
 	}
 	h.Set("Content-Type", "application/problem+json")
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -221,6 +268,7 @@ var reasonText = map[string]string{
 	reasonRate:        "This was asked for too often from this address, or by this person. Wait a little; whoever is signed in stays so.",
 	reasonAttempts:    "Too many credentials from this address, or for this name, were refused. Wait a little.",
 	reasonUnsigned:    "The request's body is longer than what is signed here (1 MiB), or does not say how long it is.",
+	reasonBusy:        "Too many requests with a body are under way here. Wait a little.",
 	reasonAudit:       "What is done here has to be written down, and that is not possible at the moment. Nobody was signed out.",
 	reasonUntrusted:   "Only a front proxy that is trusted may ask this.",
 	reasonDisguised:   "A header of the request could be taken for the word of this server.",
@@ -231,7 +279,9 @@ var reasonText = map[string]string{
 	reasonMalformed:   "The request is not well-formed HTTP/2.",
 	reasonTooLong:     "The URL is longer than what is accepted here.",
 	reasonFields:      "The request has more header fields than what is accepted here.",
+	reasonCookies:     "The request has more cookies than what is accepted here.",
 	reasonStalled:     "The body of the request came too slowly.",
+	reasonStopping:    "This server is being stopped. Try again in a little while.",
 }
 
 // corsReadable lets pages of configured origins read a refusal: without it a

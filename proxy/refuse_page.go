@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"anteroom/integrations"
 	"anteroom/proxy/pages"
 )
 
@@ -25,6 +26,8 @@ func (s *Server) refusePage(x *exchange, no *refusal) {
 		s.render(x, no.status, pages.Unavailable{What: "store", RetryAfter: retryAfter})
 	case no.reason == reasonApp, no.reason == reasonAppSlow:
 		s.render(x, no.status, pages.Unavailable{What: "application", RetryAfter: retryAfter})
+	case no.reason == integrations.ReasonConnect:
+		s.render(x, no.status, pages.Error{Status: no.status, Text: no.text, RequestID: x.hop.RequestID, Site: originOf(s.public) + "/", Account: originOf(s.public) + "/auth/#connection"})
 	default:
 		s.render(x, no.status, pages.Error{Status: no.status, Text: no.text, RequestID: x.hop.RequestID, Site: originOf(s.public) + "/"})
 	}

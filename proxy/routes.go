@@ -3,6 +3,7 @@ package proxy
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"anteroom/proxy/authn"
@@ -72,12 +73,12 @@ func (s *Server) layRoutes() error {
 		"/auth/logout":              {name: doorSignIn, methods: []string{"GET", "HEAD", "POST"}, allow: public, answer: s.logout, refuse: refuseByPage, posted: true},
 		"/auth/signed-in":           {name: doorSignIn, methods: get, allow: public, answer: s.signedIn, refuse: refuseByPage},
 		"/auth/":                    {name: doorOwn, methods: get, answer: s.account, refuse: refuseByCaller},
-		"/auth/me":                  {name: doorOwn, methods: get, answer: s.me, refuse: refuseByProblem},
+		"/auth/me":                  {name: doorOwn, methods: get, callers: s.callersOfOwn(s.said), permits: anybodyKnown, answer: s.me, refuse: refuseByProblem},
 		"/auth/sessions":            {name: doorOwn, methods: get, answer: s.sessions, refuse: refuseByProblem},
 		sessionsEnd:                 {name: doorOwn, methods: []string{"POST"}, answer: s.endSession, refuse: refuseByCaller, posted: true},
 		connectAt:                   {name: doorOwn, methods: []string{"GET", "POST"}, answer: s.connect, refuse: refuseByCaller, posted: true},
 		disconnectAt:                {name: doorOwn, methods: []string{"POST"}, answer: s.disconnect, refuse: refuseByCaller, posted: true},
-		"/auth/token":               {name: doorOwn, methods: []string{"POST"}, answer: s.token, refuse: refuseByProblem, posted: true, byAddress: s.rates.token, byAccount: s.rates.tokenAccount},
+		"/auth/token":               {name: doorOwn, methods: []string{"POST"}, callers: s.callersOfOwn(s.saidFor(nil)), permits: anybodyKnown, answer: s.token, refuse: refuseByProblem, posted: true, byAddress: s.rates.token, byAccount: s.rates.tokenAccount},
 		"/auth/backchannel-logout":  {name: doorLogout, methods: []string{"POST"}, allow: public, answer: s.backchannelLogout, refuse: refuseByProblem},
 		"/auth/frontchannel-logout": {name: doorLogout, methods: []string{"GET"}, allow: public, answer: s.frontchannelLogout, refuse: refuseByPage},
 		"/.well-known/jwks.json":    {name: doorKeys, methods: get, allow: public, answer: s.keys, refuse: refuseByProblem, anyHost: true},
@@ -96,8 +97,12 @@ func (s *Server) layRoutes() error {
 			s.under = append(s.under, path)
 		}
 	}
+	slices.SortFunc(s.under, func(a, b string) int { return len(b) - len(a) }) // what lies within another comes first
 	return nil
 }
+
+// anybodyKnown may pass, people and programs.
+func anybodyKnown(*session.Identity) error { return nil }
 
 const assetsPath = "/auth/assets/"
 
@@ -123,6 +128,8 @@ func (s *Server) layApps() error {
 				OwnCookie:              s.o.Cookies.Ours,
 				MethodOverrideStripped: s.policy.ByMethod(),
 				DialTimeout:            s.o.Config.DialTimeout,
+				MaxMessage:             int64(s.o.Config.MaxMessageBytes),
+				TooBig:                 func() { s.limits.hit(limitMessage) },
 				Log:                    s.o.Log,
 				Traced:                 func(next http.RoundTripper) http.RoundTripper { return s.o.Trace.Transport(next, "application") },
 			})
@@ -132,7 +139,7 @@ func (s *Server) layApps() error {
 			made[dest] = f
 		}
 		s.accept(dest)
-		d := &door{name: doorApp, allow: r.Allow, refuse: refuseByCaller, forward: made[dest], callers: s.callersOf(r.Allow)}
+		d := &door{name: doorApp, allow: r.Allow, refuse: refuseByCaller, forward: made[dest], callers: s.callersOf(i)}
 		d.answer = func(x *exchange, who *session.Identity) error { return d.forward.Forward(x, x.r, who, &x.hop) }
 		s.apps = append(s.apps, d)
 	}
@@ -142,18 +149,46 @@ func (s *Server) layApps() error {
 // accept has JWTs for a destination known here, too. One for nobody in
 // particular is for no door of ours.
 func (s *Server) accept(d upstream.Destination) {
-	if a := upstream.AudienceOf(s.o.Identity.JWT, d); a != upstream.NoAudience {
-		s.audiences = append(s.audiences, a)
+	a := upstream.AudienceOf(s.o.Identity.JWT, d)
+	s.audiences = append(s.audiences, a)
+	if a != upstream.NoAudience {
+		s.accepted = append(s.accepted, a)
 	}
 }
 
 // callersOf is who is known at a route: people with a session, and where it
-// names clients, whoever comes with an Authorization of theirs, too.
-func (s *Server) callersOf(a authz.Allow) authn.Source {
-	if len(a.Clients) == 0 {
+// names clients, whoever comes with an Authorization of theirs, too. A JWT of
+// ours opens no application but the one it was made for: that one could go on to
+// another with it.
+func (s *Server) callersOf(route int) authn.Source {
+	if len(s.policy.Rule(route).Allow.Clients) == 0 {
 		return nil
 	}
-	return s.programs
+	said := s.saidFor(slices.DeleteFunc([]string{s.audiences[route]}, func(a string) bool { return a == upstream.NoAudience }))
+	if said == nil {
+		return nil
+	}
+	return authn.Chain{said, s.callers}
+}
+
+// saidFor is s.said that takes JWTs of ours for these audiences alone; nil where
+// there is none.
+func (s *Server) saidFor(audiences []string) *authn.Authorization {
+	if s.said == nil {
+		return nil
+	}
+	return s.said.Accepting(ownTokens{s, func() []string { return audiences }})
+}
+
+// callersOfOwn is who is known where one is told who one is: people with a
+// session, whatever Authorization their page has for the application, and then
+// who comes with one. Of those nobody is known where nothing else is for them:
+// passwords of Nextcloud's could be tried here.
+func (s *Server) callersOfOwn(said *authn.Authorization) authn.Source {
+	if said == nil || len(s.o.Clients) == 0 && len(s.dav.Mounts()) == 0 && !s.api.Served() {
+		return nil
+	}
+	return authn.Chain{s.callers, said}
 }
 
 // askedOrigin stands for the application of a route that only front proxies

@@ -110,7 +110,7 @@ func (s *Server) provision(x *exchange, result *signin.Result) error {
 	}
 	s.returnGrant(x, result.Grant)
 	if refused {
-		return &refusal{status: http.StatusForbidden, reason: reasonNotAllowed, cause: err, style: refuseByPage, page: pages.NotAllowed{Identity: who, Switch: switchURL}}
+		return &refusal{status: http.StatusForbidden, reason: reasonNotAllowed, cause: err, style: refuseByPage, page: pages.NotAllowed{Identity: who, Switch: switchURL, ByApp: true}}
 	}
 	return &refusal{status: http.StatusServiceUnavailable, reason: reasonProvision, cause: err, style: refuseByPage, page: pages.Unavailable{What: "provision", RetryAfter: retryAfter}}
 }
@@ -157,7 +157,7 @@ func (s *Server) logout(x *exchange, who *session.Identity) error {
 		s.o.Pages.Render(x, x.r, http.StatusOK, pages.SignOutAsk{Action: "/auth/logout", Back: "/"})
 		return nil
 	case x.r.Method != http.MethodPost:
-		s.o.Pages.Render(x, x.r, http.StatusOK, pages.SignedOut{SignIn: "/auth/login"})
+		s.o.Pages.Render(x, x.r, http.StatusOK, pages.SignedOut{SignIn: "/auth/login", Provider: x.r.URL.Query().Get("state") != ""})
 		return nil
 	}
 	return s.signOut(x)
@@ -169,15 +169,19 @@ func (s *Server) signOut(x *exchange) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), signOutTimeout)
 	defer cancel()
 	grants, err := s.o.Sessions.End(ctx, x, x.r, session.EndSignedOut)
-	if err != nil {
-		return &refusal{status: http.StatusServiceUnavailable, reason: reasonBroken, cause: err, style: refuseByPage}
+	status := http.StatusOK
+	if err != nil { // those are ended here, and elsewhere once the store can be told
+		status = http.StatusServiceUnavailable
 	}
-	s.o.SignIn.Forget(x)
 	to := ""
 	for _, g := range grants {
-		s.audit(x, audit.Event{Kind: audit.SignOut, Status: http.StatusOK}.By(&g.Identity))
+		s.audit(x, audit.Event{Kind: audit.SignOut, Status: status}.By(&g.Identity))
 		to = cmp.Or(s.o.SignIn.SignOut(ctx, g.Tokens, originOf(s.public)+"/auth/logout"), to)
 	}
+	if err != nil {
+		return &refusal{status: status, reason: reasonBroken, cause: err, style: refuseByPage, page: pages.Unavailable{What: "sign_out", RetryAfter: retryAfter}}
+	}
+	s.o.SignIn.Forget(x)
 	if to != "" {
 		return s.goOn(x, to)
 	}

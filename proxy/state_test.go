@@ -25,12 +25,12 @@ func TestState(t *testing.T) {
 	writePair(t, conf.TLS, 2e9)
 	s := &Server{o: Options{Config: conf, Version: "v1"}}
 	s.tls = sync.OnceValues(func() (*tls.Config, error) {
-		return newTLS(conf.TLS, slog.New(slog.DiscardHandler), func() time.Time { return now })
+		return newTLS(conf.TLS, slog.New(slog.DiscardHandler), func() time.Time { return now }, nil)
 	})
 	wrong := errors.New("it does not answer")
-	var audit, cloud error
+	var audit, cloud, lately error
 	reg := prometheus.NewRegistry()
-	reg.MustRegister(newState(s, []Check{{"audit", func() error { return audit }}, {"nextcloud", func() error { return cloud }}}))
+	reg.MustRegister(newState(s, []Check{{Name: "audit", Err: func() error { return audit }}, {Name: "nextcloud", Err: func() error { return cloud }, Lately: func() error { return lately }}}))
 
 	want := map[string]float64{"anteroom_ready": 1, "anteroom_check_ok audit": 1, "anteroom_check_ok nextcloud": 1,
 		"anteroom_build_info v1": 1, "anteroom_connections_limit": 7, "anteroom_tls_certificate_expiry_seconds": 2e9}
@@ -44,7 +44,11 @@ func TestState(t *testing.T) {
 	cloud = wrong
 	want["anteroom_ready"], want["anteroom_check_ok nextcloud"] = 0, 0
 	compare("Nextcloud is away")
-	cloud = nil
+	cloud, lately = nil, wrong
+	want["anteroom_ready"] = 1
+	compare("Nextcloud went away later")
+	lately = nil
+	want["anteroom_ready"] = 0
 	s.draining.Store(true)
 	want["anteroom_check_ok nextcloud"] = 1
 	compare("stopping")

@@ -2,8 +2,11 @@ package proxy
 
 import (
 	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"io"
 	"log/slog"
+	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -36,7 +39,7 @@ func TestClientCAChanges(t *testing.T) {
 	write(cfg.Key, server.Key)
 	write(cfg.ClientCA, old.Cert)
 
-	conf, err := newTLS(cfg, slog.New(slog.DiscardHandler), func() time.Time { return now })
+	conf, err := newTLS(cfg, slog.New(slog.DiscardHandler), func() time.Time { return now }, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,4 +83,62 @@ func TestClientCAChanges(t *testing.T) {
 	write(cfg.ClientCA, next.Cert)
 	now = now.Add(certRecheck)
 	want("with the next alone", false, true)
+}
+
+// TestCertificateIsVetted: a changed certificate is served only if its key is
+// there and it is valid at the time. One that is not is told of once, if it stays.
+func TestCertificateIsVetted(t *testing.T) {
+	dir, now, refused := t.TempDir(), time.Now(), 0
+	cfg := TLSConfig{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
+	age := now.Add(-time.Hour)
+	put := func(cert, key []byte) {
+		t.Helper()
+		age = age.Add(-time.Minute)
+		for name, content := range map[string][]byte{cfg.Cert: cert, cfg.Key: key} {
+			if err := errors.Join(os.WriteFile(name, content, 0o600), os.Chtimes(name, age, age)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	valid := func(serial int64, from, to time.Duration) loopback.Pair {
+		return loopback.Certificate(t, func(c *x509.Certificate) {
+			c.SerialNumber, c.NotBefore, c.NotAfter = big.NewInt(serial), now.Add(from), now.Add(to)
+		})
+	}
+	first := valid(1, -time.Hour, time.Hour)
+	put(first.Cert, first.Key)
+	conf, err := newTLS(cfg, slog.New(slog.DiscardHandler), func() time.Time { return now }, func() { refused++ })
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := func(when string, serial int64, told int) {
+		t.Helper()
+		for range 3 {
+			now = now.Add(certRecheck)
+			if pair, err := conf.GetCertificate(nil); err != nil || pair.Leaf.SerialNumber.Int64() != serial {
+				t.Errorf("%s: certificate %v, %v, want %d", when, pair.Leaf.SerialNumber, err, serial)
+			}
+		}
+		if refused != told {
+			t.Errorf("%s: told %d times, want %d", when, refused, told)
+		}
+	}
+	want("at first", 1, 0)
+	ended, early, good := valid(2, -2*time.Hour, -time.Hour), valid(3, time.Hour, 2*time.Hour), valid(4, -time.Hour, time.Hour)
+	put(ended.Cert, ended.Key)
+	want("one that ended", 1, 1)
+	put(good.Cert, first.Key)
+	want("another's key", 1, 2)
+	put([]byte("no certificate"), good.Key)
+	want("no certificate", 1, 3)
+	put(early.Cert, early.Key)
+	want("one that is to come", 1, 4)
+	now = now.Add(time.Hour)
+	want("once it is there", 3, 4)
+	put(good.Cert, first.Key) // the key comes a moment later
+	now = now.Add(certRecheck)
+	conf.GetCertificate(nil)
+	last := valid(5, -time.Hour, time.Hour)
+	put(last.Cert, last.Key)
+	want("the key after it", 5, 4)
 }

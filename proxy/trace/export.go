@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -75,12 +73,8 @@ func newExporter(cfg Config, o Options) (*exporter, error) {
 		ForceAttemptHTTP2:   true,
 	}
 	if cfg.CAFile != "" {
-		pem, err := os.ReadFile(cfg.CAFile)
-		if err != nil {
+		if wire.TLSClientConfig.RootCAs, err = session.ReadAuthorities(cfg.CAFile); err != nil {
 			return nil, fmt.Errorf("telemetry.otlp_ca_file: %w", err)
-		}
-		if wire.TLSClientConfig.RootCAs = x509.NewCertPool(); !wire.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, errors.New("telemetry.otlp_ca_file: holds no certificate")
 		}
 	}
 	e := &exporter{
@@ -256,11 +250,7 @@ func (e *exporter) post(ctx context.Context, batch []*Span) (again time.Duration
 	r.Header.Set("User-Agent", "Anteroom")
 	resp, err := e.client.Do(r)
 	if err != nil {
-		var wrapped *url.Error
-		if errors.As(err, &wrapped) {
-			err = wrapped.Err // without the URL, which may hold a secret
-		}
-		return 0, err
+		return 0, session.WithoutURL(err)
 	}
 	defer resp.Body.Close()
 	answer, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
