@@ -25,6 +25,8 @@ func TestFilesForPrograms(t *testing.T) {
 	}{
 		{"POST", at + "/folders", `{"path":"/Ärzte/Befunde","parents":true}`, []string{typed, same}, 201, `"path":"/Ärzte/Befunde"`},
 		{"POST", at + "/folders", `{"path":"/Ärzte/Befunde"}`, []string{typed, same}, 409, "already_exists"},
+		{"POST", at + "/folders", `{"path":"/n1","Path":"/n2"}`, []string{typed, same}, 400, `"field":"Path"`},
+		{"POST", at + "/folders", `{"path":"/n1"}`, []string{typed, same, "Content-Encoding: gzip"}, 415, `"field":"Content-Encoding"`},
 		{"POST", at + "/folders", `{"path":"/no/where"}`, []string{typed, same}, 409, "conflict"},
 		{"PUT", at + "/content?path=/%C3%84rzte/Befunde/a.txt", "canary-finding", []string{same}, 201, ""},
 		{"PUT", at + "/content?path=/%C3%84rzte/Befunde/a.txt", "x", []string{same, "If-None-Match: *"}, 412, "changed_meanwhile"},
@@ -43,12 +45,27 @@ func TestFilesForPrograms(t *testing.T) {
 		{"GET", at + "/search?type=image/*", "", nil, 200, `"items":[]`},
 		{"POST", at + "/copy", `{"from":"/Ärzte","to":"/Kopie"}`, []string{typed, same}, 201, `"path":"/Kopie"`},
 		{"POST", at + "/copy", `{"from":"/Ärzte","to":"/Kopie"}`, []string{typed, same}, 409, "already_exists"},
+		{"POST", at + "/copy", `{"from":"/Ärzte/Befunde/a.txt","to":"/b.txt"}`, []string{typed, same, `If-Match: "no"`}, 412, "changed_meanwhile"},
+		{"GET", at + "/entry?path=/b.txt", "", nil, 404, "not_found"},
 		{"POST", at + "/move", `{"from":"/Kopie/Befunde/a.txt","to":"/b.txt"}`, []string{typed, same}, 200, `"path":"/b.txt"`},
 		{"POST", at + "/move", `{"from":"/b.txt","to":"/Kopie","overwrite":true,"extra":1}`, []string{typed, same}, 400, `"field":"extra"`},
 		{"POST", at + "/move", `{"from":"/","to":"/Kopie"}`, []string{typed, same}, 400, `"field":"from"`},
 		{"DELETE", at + "?path=/b.txt", "", []string{same, `If-Match: "no"`}, 412, "changed_meanwhile"},
 		{"DELETE", at + "?path=/b.txt", "", []string{same}, 204, ""},
 		{"DELETE", at + "?path=/", "", []string{same}, 400, "root"},
+		{"GET", at + "/content?path=/%C3%84rzte", "", nil, 409, "That is a folder"},
+		{"PUT", at + "/content?path=/%C3%84rzte", "x", []string{same}, 409, "There is a folder at that path"},
+		{"PUT", at + "/content?path=/c.txt", "x", []string{same, "Content-Range: bytes 0-0/9"}, 400, `"field":"Content-Range"`},
+		{"PUT", at + "/content?path=/c.txt", "x", []string{same, "Content-Encoding: gzip"}, 415, `"field":"Content-Encoding"`},
+		{"GET", at + "/entry?path=/c.txt", "", nil, 404, "not_found"},
+		{"POST", at + "/move", `{"from":"/Kopie","to":"/Ärzte"}`, []string{typed, same, "If-Match: *"}, 409, "already_exists"},
+		{"POST", at + "/copy", `{"from":"/Ärzte/Befunde/a.txt","to":"/Kopie","overwrite":true}`, []string{typed, same}, 409, "a folder is not replaced"},
+		{"POST", at + "/move", `{"from":"/Ärzte/Befunde/a.txt","to":"/Kopie","overwrite":true}`, []string{typed, same}, 409, "a folder is not replaced"},
+		{"POST", at + "/move", `{"from":"/Ärzte","to":"/A\u0308rzte","overwrite":true}`, []string{typed, same}, 409, "another spelling"},
+		{"POST", at + "/copy", `{"from":"/Ärzte","to":"/A\u0308rzte","overwrite":true}`, []string{typed, same}, 409, "another spelling"},
+		{"POST", at + "/move", `{"from":"/Ärzte/Befunde","to":"/A\u0308rzte","overwrite":true}`, []string{typed, same}, 400, `"field":"to"`},
+		{"POST", at + "/copy", `{"from":"/Ärzte","to":"/A\u0308rzte/x"}`, []string{typed, same}, 400, `"field":"to"`},
+		{"GET", at + "/content?path=/%C3%84rzte/Befunde/a.txt", "", nil, 200, "canary-finding"},
 		{"DELETE", at + "?path=/b.txt", "", []string{"Sec-Fetch-Site: cross-site"}, 403, "foreign_origin"},
 		{"PATCH", at, "", []string{same}, 405, "method_not_allowed"},
 		{"GET", "/integrations/people/me", "", nil, 200, `"id":"testdoc","name":"Test Doctor"`},
@@ -72,11 +89,53 @@ func TestFilesForPrograms(t *testing.T) {
 	if len(lines) != len(steps)-1 { // a foreign page's got no further than the gate
 		t.Fatalf("%d lines of access, want one for each of %d requests:\n%s", len(lines), len(steps)-1, w.audit)
 	}
-	if put := lines[3]; put["operation"] != "uploadFile" || put["object"] != "/Ärzte/Befunde/a.txt" || put["received"] != 14.0 || put["status"] != 201.0 || put["sub"] != "testdoc" {
+	if put := lines[5]; put["operation"] != "uploadFile" || put["object"] != "/Ärzte/Befunde/a.txt" || put["received"] != 14.0 || put["status"] != 201.0 || put["sub"] != "testdoc" {
 		t.Errorf("the upload is written down as %v", put)
 	}
-	if move := lines[20]; move["object"] != "/Kopie/Befunde/a.txt" || move["to"] != "/b.txt" {
+	if move := lines[24]; move["object"] != "/Kopie/Befunde/a.txt" || move["to"] != "/b.txt" {
 		t.Errorf("the move is written down as %v", move)
+	}
+}
+
+// TestNamesThatAreLeftOut: what another reader could take for another path is
+// in no list, and the log says that there is such, by no name.
+func TestNamesThatAreLeftOut(t *testing.T) {
+	w, secret := programs(t)
+	for _, name := range []string{"50%252f60.txt", "%252e%252e", "50%25.txt", "a%2541.txt"} {
+		r, err := http.NewRequest("PUT", w.cloudURL+"/remote.php/dav/files/testdoc/"+name, strings.NewReader("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.SetBasicAuth(demo.DefaultUser, demo.DefaultPassword)
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil || resp.StatusCode != http.StatusCreated {
+			t.Fatalf("PUT %s = %v %v", name, resp, err)
+		}
+		resp.Body.Close()
+	}
+	_, body := w.ask(nil, "GET", "/integrations/files", "", basic("indexer", secret))
+	if strings.Contains(body, "50%2f60") || strings.Contains(body, "%2e") || !strings.Contains(body, `"path":"/50%.txt"`) || !strings.Contains(body, `"path":"/a%41.txt"`) {
+		t.Errorf("the list is %s, want it with 50%%.txt and a%%41.txt and without the others", body)
+	}
+	for path, want := range map[string]int{"/50%252f60.txt": 400, "/50%25.txt": 200, "/a%2541.txt": 200} {
+		if resp, body := w.ask(nil, "GET", "/integrations/files/content?path="+path, "", basic("indexer", secret)); resp.StatusCode != want {
+			t.Errorf("GET %s = %d %s, want %d", path, resp.StatusCode, body, want)
+		}
+	}
+	w.stop()
+	if log := w.log.String(); strings.Count(log, "left_out=2") != 1 && strings.Count(log, `"left_out":2`) != 1 || strings.Contains(log, "60.txt") {
+		t.Errorf("the log says:\n%s", log)
+	}
+}
+
+// TestAllowedMethods: a refusal of a method names those that are answered.
+func TestAllowedMethods(t *testing.T) {
+	w, secret := programs(t)
+	for path, want := range map[string]string{"/files": "DELETE, GET, HEAD", "/files/move": "POST", "/people/me": "GET, HEAD"} {
+		resp, body := w.ask(nil, "PATCH", "/integrations"+path, "", basic("indexer", secret))
+		if got := resp.Header.Get("Allow"); resp.StatusCode != http.StatusMethodNotAllowed || got != want {
+			t.Errorf("PATCH %s = %d, Allow: %s, want 405 with %s: %s", path, resp.StatusCode, got, want, body)
+		}
 	}
 }
 

@@ -72,13 +72,23 @@ func reportAudit(r *audit.Report, p audit.Proof, w io.Writer) error {
 	if r.Unended > 0 {
 		fmt.Fprintf(w, "%s the program was killed, or lost power: lines of the last moment (audit.window) may never have been written.\n", times(r.Unended))
 	}
+	if r.Resumed > 0 {
+		fmt.Fprintf(w, "%s had no signature when the program started again after a kill, and got one then: the lines open say which.\n", number(r.Resumed, "line", "lines"))
+	}
+	if r.Before > 0 {
+		fmt.Fprintf(w, "%s in none of these files: rotated away, or taken.\n", number(r.Before, "line before them is", "lines before them are"))
+	}
 	signed := "; signatures were not looked at"
 	if len(p.Keys) > 0 {
-		signed = fmt.Sprintf("; %d signatures hold, %d lines came after the last, within %s", r.Signed, r.Unsigned, r.UnsignedFor.Round(time.Second))
+		after := "no line came after the last"
+		if r.Unsigned > 0 {
+			after = fmt.Sprintf("%s after the last, within %s", number(r.Unsigned, "line came", "lines came"), r.UnsignedFor.Round(time.Second))
+		}
+		signed = "; " + number(r.Signed, "signature holds", "signatures hold") + ", " + after
 	}
-	fmt.Fprintf(w, "%d lines, %s to %s, the last is number %d%s.\n", r.Lines, stamp(r.First), stamp(r.Last), r.Sequence, signed)
+	fmt.Fprintf(w, "%s, %s to %s, the last is number %d%s.\n", number(r.Lines, "line", "lines"), stamp(r.First), stamp(r.Last), r.Sequence, signed)
 	if r.FindCount > 0 {
-		fmt.Fprintf(w, "NOT as they were written: %d findings.\n", r.FindCount)
+		fmt.Fprintf(w, "NOT as they were written: %s.\n", number(r.FindCount, "finding", "findings"))
 		return errSaid
 	}
 	fmt.Fprintln(w, "All lines are as they were written.")
@@ -90,6 +100,14 @@ func times(n int) string {
 		return "Once"
 	}
 	return fmt.Sprintf("%d times", n)
+}
+
+// number is a number and what it counts.
+func number[N int | int64](n N, one, several string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, several)
 }
 
 func stamp(t time.Time) string {

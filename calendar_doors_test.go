@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -56,13 +58,18 @@ func TestCalendarsForPrograms(t *testing.T) {
 		{"POST", events, `{"title":"x","start":"2026-10-20","recurrence":"FREQ=SECONDLY"}`, nil, 400, `"field":"recurrence"`},
 		{"POST", events, `{"title":"x","start":"2026-10-20","recurrence":"FREQ=MONTHLY;BYDAY=10SA"}`, nil, 400, `"field":"recurrence"`},
 		{"POST", events, `{"title":"x","start":"2026-10-20","recurrence":"FREQ=DAILY\r\nATTENDEE:mailto:x@example.com"}`, nil, 400, `"field":"recurrence"`},
+		{"POST", events, `{"title":"x","start":"2026-10-20","recurrence":"FREQ=DAILY;COUNT=0"}`, nil, 400, `"field":"recurrence"`},
+		{"POST", events, `{"title":"x","start":"2026-10-20","recurrence":"FREQ=DAILY;INTERVAL=0"}`, nil, 400, `"field":"recurrence"`},
+		{"POST", events, `{"title":"x","start":"2026-10-20","recurrence":"FREQ=DAILY;COUNT=2;UNTIL=20261022"}`, nil, 400, `"field":"recurrence"`},
 		{"POST", events, `{"title":"x","start":"2026-10-20","url":"http://a/\nATTENDEE:x"}`, nil, 400, `"field":"url"`},
 		{"POST", events, `{"title":"x","start":"2026-10-20","uid":"../admin"}`, nil, 400, `"field":"uid"`},
 		{"POST", events, `{"title":"x","start":"2026-10-20","uid":"visite"}`, nil, 409, "already_exists"},
 		{"PATCH", events + "/visite.ics", `{"title":"y"}`, nil, 428, "condition_required"},
 		{"PATCH", events + "/visite.ics", `{"title":"y"}`, []string{`If-Match: "old"`}, 412, "changed_meanwhile"},
 		{"PATCH", events + "/visite.ics?occurrence=2026-10-28T09:00:00%2B01:00", `{"title":"y"}`, []string{"If-Match: *"}, 404, `"field":"occurrence"`},
-		{"PATCH", events + "/visite.ics?occurrence=2026-10-27T09:00:00%2B01:00", `{"start":"2026-10-28T11:00:00","title":"Verlegt"}`, []string{"If-Match: " + made.ETag}, 200, `"title":"Visite`},
+		{"PATCH", events + "/visite.ics?occurrence=2026-10-27T09:00:00%2B01:00", `{"start":"2026-10-28T11:00:00","title":"Verlegt"}`, []string{`If-Match: "old", ` + made.ETag}, 200, `"title":"Verlegt"`},
+		{"PATCH", events + "/visite.ics?occurrence=2026-10-27T09:00:00%2B01:00", `{"location":"Zimmer 4"}`, []string{"If-Match: *"}, 200, `"occurrence":"2026-10-27T09:00:00+01:00"`},
+		{"PATCH", events + "/visite.ics?occurrence=2026-11-03T09:00:00%2B01:00", `{"location":"Zimmer 4"}`, []string{"If-Match: *"}, 200, `"start":"2026-11-03T09:00:00+01:00"`},
 		{"GET", events + window, "", nil, 200, `"title":"Verlegt"`},
 		{"GET", events + window, "", nil, 200, `"start":"2026-10-28T11:00:00+01:00","end":"2026-10-28T12:00:00+01:00"`},
 		{"PATCH", events + "/visite.ics", `{"start":"2026-10-21T09:00:00"}`, []string{"If-Match: *"}, 409, "conflict"},
@@ -84,5 +91,37 @@ func TestCalendarsForPrograms(t *testing.T) {
 		if strings.Contains(body, "/remote.php/") {
 			t.Errorf("%s %s shows where Nextcloud has it: %s", s.method, s.path, body)
 		}
+	}
+}
+
+// TestChangesOfWhicheverVersion: whoever changes whichever version there is, is
+// not refused because others do so at the same time, and nobody's is lost.
+func TestChangesOfWhicheverVersion(t *testing.T) {
+	w, secret := programs(t)
+	header := []string{basic("indexer", secret), "Content-Type: application/json"}
+	for _, c := range []struct{ at, made, one, change string }{
+		{"/integrations/calendars/personal/events", `{"title":"x","start":"2026-10-20T09:00:00","time_zone":"UTC","recurrence":"FREQ=DAILY;COUNT=8","uid":"x"}`, "/x.ics", `"title":"changed"`},
+		{"/integrations/contacts/contacts/cards", `{"name":"x","uid":"x"}`, "/x.vcf", `"note":"changed"`},
+	} {
+		if resp, body := w.ask(nil, "POST", c.at, c.made, header...); resp.StatusCode != http.StatusCreated {
+			t.Fatalf("POST %s = %d %s", c.at, resp.StatusCode, body)
+		}
+		var all sync.WaitGroup
+		for n := range 8 {
+			all.Go(func() {
+				query := ""
+				if strings.HasSuffix(c.one, ".ics") {
+					query = fmt.Sprintf("?occurrence=2026-10-2%dT09:00:00Z", n)
+				}
+				if resp, body := w.ask(nil, "PATCH", c.at+c.one+query, "{"+c.change+"}", append(header, "If-Match: *")...); resp.StatusCode != http.StatusOK || !strings.Contains(body, c.change) {
+					t.Errorf("PATCH %s%s = %d %s", c.one, query, resp.StatusCode, body)
+				}
+			})
+		}
+		all.Wait()
+	}
+	_, body := w.ask(nil, "GET", "/integrations/calendars/personal/events?from=2026-10-20T00:00:00Z&to=2026-10-29T00:00:00Z", "", header...)
+	if n := strings.Count(body, `"title":"changed"`); n != 8 {
+		t.Errorf("%d of 8 occurrences are changed: %s", n, body)
 	}
 }

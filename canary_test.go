@@ -1,7 +1,11 @@
 package main
 
 import (
+	"bufio"
+	"cmp"
 	"encoding/base64"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -11,9 +15,11 @@ import (
 	"testing"
 
 	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
+	"golang.org/x/net/http2"
 
 	"anteroom/demo"
 	"anteroom/integrations/mail/mailtest"
+	"anteroom/test/loopback"
 	"anteroom/test/redistest"
 )
 
@@ -65,7 +71,7 @@ func TestNothingOfTheDay(t *testing.T) {
 		{200, "GET", mail + "/messages?subject=canary-words", ""},
 		{200, "GET", mail + "/messages/1.1", ""},
 		{200, "GET", mail + "/messages/1.1/raw", ""},
-		{200, "POST", mail + "/messages", `{"to":["Canary <canary@example.org>"],"subject":"canary-subject","text":"canary-text","attachments":[{"name":"canary-attachment","content":"Y2FuYXJ5"}]}`},
+		{200, "POST", mail + "/messages", `{"to":["Canary <canary@example.org>"],"subject":"canary-subject","text":"canary-text","attachments":[{"name":"canary-attachment","content":"Y2FuYXJ5"}],"idempotency_key":"canary-key"}`},
 		{400, "POST", mail + "/messages", `{"to":["canary@@example.org"],"text":"canary-text"}`},
 	} {
 		resp, body := asClient(t, w, secret, step.method, step.path, step.body)
@@ -117,4 +123,64 @@ func fileText(t *testing.T, name string) string {
 		t.Fatal(err)
 	}
 	return string(b)
+}
+
+// TestAnswersNobodyCanRead are in no log, though Go's HTTP client quotes them: an
+// application that mixes up its answers may send anything there.
+func TestAnswersNobodyCanRead(t *testing.T) {
+	for name, answer := range map[string]string{
+		"no answer":         "canary\r\n\r\n",
+		"no status":         "HTTP/1.1 canary of somebody's\r\n\r\n",
+		"no header":         "HTTP/1.1 200 OK\r\ncanary of somebody's\r\n\r\n",
+		"no length":         "HTTP/1.1 200 OK\r\nContent-Length: canary\r\n\r\n",
+		"no trailer":        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n\r\n2\r\nhi\r\n0\r\ncanary of somebody's\r\n\r\n",
+		"no such protocol":  "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: canary\r\n\r\n",
+		"no more of HTTP/2": "canary",
+		"more than asked":   "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhicanary of somebody's",
+	} {
+		t.Run(name, func(t *testing.T) {
+			addr := loopback.Serve(t, nil, func(c net.Conn) {
+				if name == "no more of HTTP/2" {
+					goAway(c, answer)
+				} else if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+					io.WriteString(c, answer)
+					io.Copy(io.Discard, c)
+				}
+			})
+			scheme := "http"
+			if name == "no more of HTTP/2" {
+				scheme = "h2c"
+			}
+			w := found(t, demo.Options{}, "ANTEROOM_TELEMETRY_LOG_LEVEL=debug", "ANTEROOM_UPSTREAM=", `ANTEROOM_ROUTES=[{path: /, allow: public, upstream: "`+scheme+`://`+addr+`"}]`)
+			if resp, err := http.Get(w.site + "/x"); err == nil {
+				io.Copy(io.Discard, resp.Body)
+				resp.Body.Close()
+			}
+			says := map[string]string{"more than asked": "Unsolicited response received on idle HTTP channel starting with", "no trailer": "the application broke its answer off", "no more of HTTP/2": "server sent GOAWAY"}[name]
+			w.await("a line of it", func() bool { return strings.Contains(w.log.String(), cmp.Or(says, `"status":502`)) })
+			w.stop()
+			if all := w.log.String() + w.audit.String(); strings.Contains(all, "canary") {
+				t.Errorf("the answer is in the log:\n%s", all)
+			}
+		})
+	}
+}
+
+// goAway begins an answer by HTTP/2 and leaves, with something to say about that.
+func goAway(c net.Conn, says string) {
+	f := http2.NewFramer(c, c)
+	if _, err := io.ReadFull(c, make([]byte, len(http2.ClientPreface))); err != nil || f.WriteSettings() != nil {
+		return
+	}
+	for {
+		frame, err := f.ReadFrame()
+		if err != nil {
+			return
+		}
+		if h, ok := frame.(*http2.HeadersFrame); ok {
+			f.WriteHeaders(http2.HeadersFrameParam{StreamID: h.StreamID, BlockFragment: []byte{0x88}, EndHeaders: true}) // :status 200 (RFC 7541 A)
+			f.WriteGoAway(h.StreamID, http2.ErrCodeNo, []byte(says))
+			return
+		}
+	}
 }

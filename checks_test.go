@@ -190,4 +190,7 @@ func TestChecksWithoutTrust(t *testing.T) {
 			t.Errorf("%s from nobody's proxy = %d %.200q, want 403 untrusted_proxy", door, resp.StatusCode, body)
 		}
 	}
+	if resp, body := w.check(p, "/auth/forward", "GET", w.site+"/", "Accept: text/html"); resp.StatusCode != http.StatusForbidden || !strings.Contains(body, "Only a front proxy that is trusted") {
+		t.Errorf("/auth/forward as a page = %d %q, want 403 that says why", resp.StatusCode, body)
+	}
 }

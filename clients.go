@@ -28,6 +28,9 @@ func newClient(_ context.Context, args []string, sys system) error {
 	if err != nil {
 		return err
 	}
+	if len(words) == 0 {
+		return errors.New("clients new: name the program (anteroom clients new NAME [--group GROUP]...)")
+	}
 	if len(words) > 1 {
 		return fmt.Errorf("clients new: do not know what to do with %q", words[1])
 	}

@@ -44,7 +44,8 @@ same keys in the order in which one decides things, with examples.
 Anteroom reads ` + "`config.yaml`" + ` in its working directory, or the file of ` + "`--config`" + `
 or ` + "`ANTEROOM_CONFIG`" + `. A variable beats the file; of two variables for one key
 the ` + "`ANTEROOM_`" + ` one does. An empty variable counts as unset. A key that is not
-known is a fault, in the file and in the environment.
+known is a fault, in the file and in the environment. A ` + "`NEXTCLOUD_`" + ` variable that
+is not below is Nextcloud's own and passed over, unless it is nearly one that is.
 
 - **Lists** in a variable are separated by commas; lists of mappings (` + "`routes`" + `,
   ` + "`clients`" + `) are YAML there, too. **Durations** are written ` + "`90s`" + `, ` + "`30m`" + `, ` + "`12h`" + `.

@@ -201,7 +201,7 @@ func (l *loader) checkSession() {
 func (l *loader) checkRedis() {
 	r := l.cfg.Session.Redis
 	switch {
-	case l.cfg.Session.Store != "redis" && r.URL == "":
+	case l.cfg.Session.Store != "redis" && (r.URL == "" || l.isSpoilt("session.store")):
 		return
 	case r.URL == "":
 		l.breaks("session.redis.url", "is required for store: redis; such as redis://localhost:6379")

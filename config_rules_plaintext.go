@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -38,6 +39,10 @@ func (l *loader) checkPlaintext() {
 		l.plain("public", "signin.redirect_uri", c.SignIn.RedirectURI)
 	}
 	l.plain("nextcloud", "nextcloud.url", c.Nextcloud.URL)
+	scheme, _, _ := strings.Cut(c.Nextcloud.URL, "://")
+	if _, _, err := net.SplitHostPort(c.Nextcloud.ConnectTo); err == nil && strings.EqualFold(scheme, "http") {
+		l.plain("nextcloud", "nextcloud.connect_to", "http://"+c.Nextcloud.ConnectTo) // which is where it goes
+	}
 	l.plain("nextcloud", "signin.issuer", c.SignIn.Issuer)
 	for key, url := range map[string]string{"webdav": c.Integrations.WebDAV.URL, "caldav": c.Integrations.CalDAV.URL, "carddav": c.Integrations.CardDAV.URL, "directory": c.Integrations.Directory.URL} {
 		l.plain("nextcloud", "integrations."+key+".url", url)
@@ -73,7 +78,7 @@ func unencrypted(address string) bool {
 	if !ok || audit.IsFile(address) {
 		return false
 	}
-	switch scheme {
+	switch strings.ToLower(scheme) {
 	case "http", "h2c", "redis", "redis+sentinel", "redis+cluster", "syslog+tcp", "syslog+udp":
 		return !onLoopback(address)
 	}
@@ -84,7 +89,9 @@ func unencrypted(address string) bool {
 // by the names that always are (RFC 6761 §6.3).
 func onLoopback(text string) bool {
 	_, rest, _ := strings.Cut(text, "://")
-	rest, _, _ = strings.Cut(rest, "/")
+	if i := strings.IndexAny(rest, `/?#\`); i >= 0 {
+		rest = rest[:i]
+	}
 	rest = rest[strings.LastIndexByte(rest, '@')+1:]
 	for _, hostport := range strings.Split(rest, ",") {
 		u, err := url.Parse("x://" + hostport)

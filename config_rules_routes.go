@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"net"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -147,7 +149,48 @@ func (l *loader) upstreamAt(key, text string) {
 	case u == nil:
 	case u.Scheme != "unix" && u.Path != "":
 		l.breaks(key, "has a path; write the origin alone, %s: paths reach the application as they came", origin(u))
+	default:
+		l.checkNotOurs(key, u)
 	}
+}
+
+// checkNotOurs refuses an upstream that is a listener of ours: requests would go
+// round in a circle.
+func (l *loader) checkNotOurs(key string, u *url.URL) {
+	s := l.cfg.Server
+	for _, our := range []struct{ key, address string }{{"server.listen", s.Listen}, {"server.admin_listen", s.AdminListen}} {
+		if leadsTo(u, our.address) {
+			l.breaks(key, "is where Anteroom itself listens (%s is %s); write where the application does, or give %s another port", our.key, our.address, our.key)
+		}
+	}
+}
+
+// leadsTo reports whether a URL leads, on this machine, to what listens at an
+// address, as far as that shows in the two alone.
+func leadsTo(u *url.URL, listen string) bool {
+	at, port, err := net.SplitHostPort(listen)
+	if err != nil || port != cmp.Or(u.Port(), map[string]string{"http": "80", "h2c": "80", "https": "443"}[u.Scheme]) {
+		return false
+	}
+	to := strings.ToLower(u.Hostname())
+	at = strings.ToLower(at)
+	if to == "localhost" || at == "localhost" || isUnspecified(to) || isUnspecified(at) {
+		return isLocal(to) && isLocal(at)
+	}
+	return to == at
+}
+
+// isUnspecified is of every address of this machine.
+func isUnspecified(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "" || err == nil && ip.IsUnspecified()
+}
+
+// isLocal is of a host that reaches no farther than this machine, or of every
+// address of it.
+func isLocal(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || isUnspecified(host) || err == nil && ip.IsLoopback()
 }
 
 // checkExtAuthz checks where Envoy asks.

@@ -264,6 +264,36 @@ func TestDisconnectedAtNextcloud(t *testing.T) {
 }
 
 // TestConnectingIsNotPossible: whose fault it is, and that nobody was signed out.
+// TestPagesOfConnections: a page leads to where a connection is made, where one
+// is needed, and says where the sign-in opens the same.
+func TestPagesOfConnections(t *testing.T) {
+	w := found(t, demo.Options{}, "ANTEROOM_INTEGRATIONS_WEBDAV_CREDENTIAL=user")
+	doc, _ := w.testdoc("/")
+	resp, body := w.ask(doc, "GET", "/dav/files/testdoc/", "", asBrowser)
+	if resp.StatusCode != http.StatusForbidden || !strings.Contains(body, `href="`+w.site+`/auth/#connection"`) {
+		t.Errorf("without a connection = %d %s, want 403 with a link to the account page", resp.StatusCode, body)
+	}
+	w = found(t, demo.Options{OIDC: demo.NoOIDC}, "ANTEROOM_INTEGRATIONS_WEBDAV_CREDENTIAL=user")
+	doc, _ = w.testdoc("/")
+	if status, body := w.files(doc); status != http.StatusMultiStatus {
+		t.Errorf("by built-in OAuth2, without a connection = %d %s, want 207", status, body)
+	}
+	if _, body := w.ask(doc, "GET", "/auth/", "", asBrowser); !strings.Contains(body, "through this site already") || !strings.Contains(body, connectDoor) {
+		t.Errorf("account page = %s, want it to say that the sign-in opens their files already", body)
+	}
+}
+
+// TestSignedOutThere: who comes back from the provider's own sign-out is not
+// told to sign out there, too.
+func TestSignedOutThere(t *testing.T) {
+	w := found(t, demo.Options{OIDC: demo.OIDC20})
+	for path, want := range map[string]bool{"/auth/logout": true, "/auth/logout?state=x": false} {
+		if _, body := w.ask(nil, "GET", path, "", asBrowser); strings.Contains(body, "still be signed in at Nextcloud") != want {
+			t.Errorf("%s says that they may be signed in at Nextcloud: %v, want %v", path, !want, want)
+		}
+	}
+}
+
 func TestConnectingIsNotPossible(t *testing.T) {
 	w, g := connectingTown(t, demo.Options{})
 	doc := w.from(demo.DefaultUser, demo.DefaultPassword, onLinux)

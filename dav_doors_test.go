@@ -212,3 +212,38 @@ func TestUploadOfUnknownLength(t *testing.T) {
 		}
 	}
 }
+
+// TestConditionsOfUnknownLength: content whose length nobody knew, by the API,
+// goes by If-Match as any other does.
+func TestConditionsOfUnknownLength(t *testing.T) {
+	w := ownFiles(t)
+	p, _ := w.testdoc("/hello")
+	put := func(name, match string) *http.Response {
+		t.Helper()
+		r, err := http.NewRequest("PUT", w.site+"/integrations/files/content?path=/"+name, struct{ io.Reader }{bytes.NewReader(make([]byte, 25<<20))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Sec-Fetch-Site", "same-origin")
+		if match != "" {
+			r.Header.Set("If-Match", match)
+		}
+		resp, err := p.Client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp
+	}
+	etag := put("a.bin", "").Header.Get("ETag")
+	for _, c := range []struct {
+		name, match string
+		want        int
+	}{
+		{"a.bin", `"bad"`, 412}, {"missing.bin", `"bad"`, 412}, {"missing/a.bin", `"bad"`, 412}, {"a.bin", `"bad", ` + etag, 204}, {"a.bin", etag, 412},
+	} {
+		if resp := put(c.name, c.match); resp.StatusCode != c.want {
+			t.Errorf("PUT %s, If-Match: %s = %s, want %d", c.name, c.match, resp.Status, c.want)
+		}
+	}
+}

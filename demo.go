@@ -87,7 +87,11 @@ func (d *demonstration) run(ctx context.Context, listen string, cloudAt, appAt n
 	if err != nil {
 		return err
 	}
-	return serveConfig(ctx, cfg, d.sys, func(net.Addr, net.Addr) { d.explain() })
+	err = serveConfig(ctx, cfg, d.sys, progress{started: func(net.Addr, net.Addr) { d.explain(kind) }, stopping: d.stopping})
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("demo: %w (another address: --listen localhost:8010)", err)
+	}
+	return err
 }
 
 // listen opens one of the other servers' addresses. Where nobody asked for
@@ -133,6 +137,7 @@ func (d *demonstration) config(listen string, client demo.Client) (*Config, erro
 		"ANTEROOM_INTEGRATIONS_WEBDAV_CREDENTIAL=user",
 		"ANTEROOM_SERVER_LISTEN=" + listen,
 		"ANTEROOM_SERVER_ADMIN_LISTEN=127.0.0.1:0",
+		"ANTEROOM_SERVER_DRAIN_TIMEOUT=" + demoDrain.String(),
 		"ANTEROOM_TELEMETRY_LOG_LEVEL=error",
 		"ANTEROOM_TELEMETRY_LOG_FORMAT=text",
 	}
@@ -144,7 +149,22 @@ func (d *demonstration) config(listen string, client demo.Client) (*Config, erro
 	return cfg, nil
 }
 
-func (d *demonstration) explain() {
+// demoDrain is how long a stop waits for what the demo's page holds open.
+const demoDrain = 3 * time.Second
+
+// stopping says what a stop waits for, if for anything.
+func (d *demonstration) stopping(requests int64) {
+	if requests == 0 {
+		return
+	}
+	fmt.Fprintf(d.sys.Out, "\nStopping: waiting for %s, %v at the most. Ctrl-C again ends at once.\n", number(requests, "request", "requests"), demoDrain)
+}
+
+func (d *demonstration) explain(kind demo.OIDCVersion) {
+	browser := "after connecting on the account page,\n                  with the session of your browser, too"
+	if kind == demo.NoOIDC {
+		browser = "with the session of your browser, too"
+	}
 	fmt.Fprintf(d.sys.Out, `
 Anteroom is running in front of a small application.
 
@@ -153,15 +173,15 @@ Anteroom is running in front of a small application.
   3. Look around  the application shows what it was told about you;
                   %s/auth/ is your account page
   4. Your files   curl -u %s:%s -T README.md %s/dav/files/%s/
-                  or any WebDAV client; after connecting on the account page,
-                  with the session of your browser, too
+                  or any WebDAV client; %s
   5. As JSON      curl -u %s:%s %s/integrations/files
-                  and /integrations/openapi.json says what else there is
+                  and /integrations/openapi.json, with -u as well, says what else
+                  there is
 
 Ctrl-C stops everything, and nothing is kept. Below, the audit log says what
 Anteroom decides.
 
 `, d.site, demo.DefaultUser, demo.DefaultPassword, d.cloud, d.site,
-		demo.DefaultUser, demo.DefaultPassword, d.site, demo.DefaultUser,
+		demo.DefaultUser, demo.DefaultPassword, d.site, demo.DefaultUser, browser,
 		demo.DefaultUser, demo.DefaultPassword, d.site)
 }

@@ -99,6 +99,7 @@ host  app.example.com: ours, by server.public_url
 path  /PUBLIC/../admin: ambiguous, since applications may read
         /admin → routes[1]
         /PUBLIC/../admin → the rest
+        /PUBLIC/../admin, its letters in any case → routes[0]
 rule  none
 
 WHO        ASKED               ANSWER  WHY
@@ -217,6 +218,26 @@ func TestExplainFinds(t *testing.T) {
 				if a.Who == "nobody" && a.Client == "program" && a.Asked == way && (a.Passed != (want == 0) || want != 0 && a.Status != want) {
 					t.Errorf("explain %s %q, %s: passes %v with %d, want %d", tt.method, tt.url, way, a.Passed, a.Status, want)
 				}
+			}
+		}
+	}
+}
+
+// TestExplainSigned and what else a rule may have that takes keys to do.
+func TestExplainSigned(t *testing.T) {
+	inFamily(t, "audience: chat}", "audience: none, sign: body}")
+	if e := explainedJSON(t, nil, "GET", "/ws"); e.Rule == nil || e.Rule.Name != "routes[3]" {
+		t.Errorf("explain of a signed route = %+v", e.Rule)
+	}
+}
+
+// TestExplainAPI: who may pass its door may not have each operation.
+func TestExplainAPI(t *testing.T) {
+	inFamily(t, "session: {", "integrations: {webdav: {username: svc, password: x}, caldav: {credential: user}}\nsession: {")
+	for target, want := range map[string]int{"/integrations/files?path=/": 403, "/integrations/calendars": 0, "/integrations/nothing": 404, "/integrations/openapi.json": 0} {
+		for _, a := range explainedJSON(t, nil, "GET", target, "--user", "ada").Answers {
+			if a.Who == "ada" && a.Client != "browser" && a.Asked == proxy.Directly && a.Status != want {
+				t.Errorf("explain %s for ada = %d %s, want %d", target, a.Status, a.Why, want)
 			}
 		}
 	}

@@ -56,8 +56,13 @@ func TestExplainIsAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
 	at := l.Addr().String()
-	e := smallest().with(env{"NEXTCLOUD_BASE_URL": "http://" + at, "ANTEROOM_UPSTREAM": "http://" + at, "ANTEROOM_SERVER_LISTEN": at,
+	e := smallest().with(env{"NEXTCLOUD_BASE_URL": "http://" + at, "ANTEROOM_UPSTREAM": "http://" + at, "ANTEROOM_SERVER_LISTEN": taken.Addr().String(),
 		"ANTEROOM_SESSION_STORE": "redis", "ANTEROOM_SESSION_REDIS_URL": "redis://" + at, "ANTEROOM_SESSION_KEYS": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
 		"ANTEROOM_AUDIT_OUTPUT": t.TempDir() + "/audit.log"})
 	if out, said, err := explained(e, "GET", "/x", "--user", "ada"); err != nil || !strings.Contains(out, "ada") {

@@ -15,6 +15,7 @@ import (
 	"anteroom/integrations"
 	"anteroom/proxy"
 	"anteroom/proxy/audit"
+	"anteroom/proxy/authn"
 	"anteroom/proxy/pages"
 	"anteroom/proxy/throttle"
 	"anteroom/proxy/trace"
@@ -180,17 +181,20 @@ func (h *house) buildServer(cookies *session.Cookies, codec *session.Codec) erro
 		return err
 	}
 	v, _ := builtFrom()
-	var buckets throttle.Shared // nil unless sessions are shared, too
+	var buckets throttle.Shared // nil, as the next, unless sessions are shared, too
+	var marks authn.Marks
+	var mailKeys *session.Ledger
 	if h.redis != nil {
-		buckets = session.NewBuckets(h.redis, codec)
+		buckets, marks, mailKeys = session.NewBuckets(h.redis, codec), session.NewMarks(h.redis, codec), session.NewLedger(h.redis, codec, "idempotency keys of mail")
 	}
 	h.server, err = proxy.New(proxy.Options{
 		Config: h.cfg.Server, Routes: h.cfg.Routes, Identity: h.cfg.Identity,
-		Integrations: h.live, Nextcloud: h.nextcloud, Connections: h.granted,
+		Integrations: h.live, Nextcloud: h.nextcloud, Connections: h.granted, MailKeys: mailKeys,
 		Clients: h.cfg.Clients, People: h.signIn, Tokens: h.signIn,
 		Sessions: h.sessions, Cookies: cookies, SignIn: h.signIn,
 		Keys: h.keys, Asserter: upstream.NewAsserter(h.cfg.Identity, h.cfg.Server.PublicURL, h.keys, time.Now),
-		Audit: h.audit, Trace: h.trace, TrustTraces: h.cfg.Telemetry.TrustTraces, Pages: p, Buckets: buckets, Provisioner: h.provision, Mirror: h.mirror, NextcloudURL: h.cfg.Nextcloud.URL, Version: v, Log: h.log, Registry: h.registry,
+		Audit: h.audit, Trace: h.trace, TrustTraces: h.cfg.Telemetry.TrustTraces, Pages: p, Buckets: buckets, Marks: marks, Provisioner: h.provision, Mirror: h.mirror, NextcloudURL: h.cfg.Nextcloud.URL, Version: v, Log: h.log, Registry: h.registry,
+		TLSRefused: func() { h.secrets.refuse(tlsKey) },
 	})
 	return err
 }

@@ -110,7 +110,7 @@ func (w *town) start(env []string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done, up := make(chan error, 1), make(chan struct{})
 	go func() {
-		done <- serveConfig(ctx, cfg, sys, func(_, admin net.Addr) { w.admin = "http://" + admin.String(); close(up) })
+		done <- serveConfig(ctx, cfg, sys, progress{started: func(_, admin net.Addr) { w.admin = "http://" + admin.String(); close(up) }})
 	}()
 	select {
 	case <-up:

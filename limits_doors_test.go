@@ -167,8 +167,10 @@ func TestOversize(t *testing.T) {
 		"one field too often":     {"/", strings.Split(strings.Repeat("X-A: 1\n", 257), "\n")[:257], 431},
 		"a header too large":      {"/", []string{"X-A: " + strings.Repeat("a", 70<<10)}, 431},
 		"a cookie too large":      {"/auth/me", []string{"Cookie: anteroom=" + strings.Repeat("a", 70<<10)}, 431},
-		"three thousand cookies":  {"/auth/me", []string{"Cookie: " + strings.Repeat("a=1; ", 3000) + "anteroom=x"}, 401},
-		"a thousand of our own":   {"/auth/me", []string{"Cookie: " + strings.Repeat("anteroom=x; ", 1000) + "b=1"}, 401},
+		"cookies that fit":        {"/auth/me", []string{"Cookie: " + strings.Repeat("a=1; ", 511) + "anteroom=x"}, 401},
+		"a cookie too many":       {"/auth/me", []string{"Cookie: " + strings.Repeat("a=1; ", 512) + "anteroom=x"}, 431},
+		"as many of our own":      {"/auth/me", []string{"Cookie: " + strings.Repeat("anteroom=x; ", 511) + "b=1"}, 401},
+		"our own, one too many":   {"/auth/me", []string{"Cookie: " + strings.Repeat("anteroom=x; ", 512) + "b=1"}, 431},
 		"our cookie, 40 KB of it": {"/auth/me", []string{"Cookie: anteroom=" + strings.Repeat("a", 40<<10)}, 401},
 	} {
 		conn := w.wire("127.0.0.1")
@@ -182,6 +184,9 @@ func TestOversize(t *testing.T) {
 	}
 	if n := w.limited("header_fields"); n != 2 {
 		t.Errorf("limited by header fields = %v, want 2", n)
+	}
+	if n := w.limited("cookies"); n != 2 {
+		t.Errorf("limited by cookies = %v, want 2", n)
 	}
 }
 

@@ -6,9 +6,11 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 
 	"anteroom/integrations/mail/mailtest"
+	"anteroom/test/redistest"
 )
 
 // mailbox has mail servers for a town, and what the town has to be told.
@@ -93,6 +95,43 @@ func TestMailForPrograms(t *testing.T) {
 	if move["object"] != "INBOX/1.1" || move["to"] != "Größe/Übersicht" || move["as"] != mailtest.User {
 		b, _ := json.Marshal(move)
 		t.Errorf("the move is written down as %s", b)
+	}
+}
+
+// TestMailOnceByReplicas: what is sent with one idempotency key through two
+// replicas at once, that share Redis, arrives once.
+func TestMailOnceByReplicas(t *testing.T) {
+	s, env := mailbox(t)
+	redis := redistest.Start(t, redistest.Options{})
+	env = append(env, "ANTEROOM_SESSION_STORE=redis", "ANTEROOM_SESSION_REDIS_URL="+redis.URL(), "ANTEROOM_SESSION_KEYS="+base64.StdEncoding.EncodeToString(make([]byte, 32)))
+	const message = `{"to":["bob@example.org"],"subject":"a","text":"b","idempotency_key":"k"}`
+	send := make([]func(string) (*http.Response, string), 2)
+	for i := range send {
+		w, secret := programs(t, env...)
+		send[i] = func(body string) (*http.Response, string) {
+			return asClient(t, w, secret, "POST", "/integrations/mail/messages", body)
+		}
+	}
+	var wg sync.WaitGroup
+	for i := range 6 {
+		wg.Go(func() {
+			resp, body := send[i%2](message)
+			if resp.StatusCode != http.StatusOK && (resp.StatusCode != http.StatusConflict || resp.Header.Get("Retry-After") == "" || !strings.Contains(body, "is being sent")) {
+				t.Errorf("at once = %d %s, want it sent, or told that it is being sent", resp.StatusCode, body)
+			}
+		})
+	}
+	wg.Wait()
+	for _, ask := range send {
+		if resp, body := ask(message); resp.StatusCode != http.StatusOK || !strings.Contains(body, `"repeated":true`) {
+			t.Errorf("afterwards = %d %s, want it not sent again", resp.StatusCode, body)
+		}
+		if resp, body := ask(strings.Replace(message, `"b"`, `"c"`, 1)); resp.StatusCode != http.StatusConflict || !strings.Contains(body, "another message") {
+			t.Errorf("another message = %d %s, want 409", resp.StatusCode, body)
+		}
+	}
+	if n := len(s.Delivered()); n != 1 {
+		t.Errorf("delivered = %d, want 1", n)
 	}
 }
 

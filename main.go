@@ -88,7 +88,7 @@ func commands() []command {
 		{name: "explain", args: "METHOD URL [--user U] [--group G]", short: "say which rule a request falls under, what it would be answered, and why", run: explain},
 		{name: "keys", short: "make sealing and signing keys", words: []command{
 			{name: "new", args: "[--jwt ALG]", short: "a sealing key, for session.keys and audit.key; or signing keys, for identity.jwt.keys_file", run: newKey},
-			{name: "rotate", args: "FILE", short: "the next signing key of FILE becomes the current one", run: rotateKeys},
+			{name: "rotate", args: "[--force] FILE", short: "the next signing key of FILE becomes the current one", run: rotateKeys},
 		}},
 		{name: "clients", short: "make a secret for a program that calls in", words: []command{
 			{name: "new", args: "NAME [--group GROUP]...", short: "a random secret, and its lines for the configuration", run: newClient},
@@ -104,7 +104,7 @@ func commands() []command {
 		}},
 		{name: "healthcheck", short: "exit 0 if the admin listener says ready", run: healthcheck},
 		{name: "completion", args: "bash|zsh|fish", short: "print what completes commands and flags in a shell", run: completion},
-		{name: "man", args: "[config.yaml]", short: "print the manual page, or that of the configuration, for man -l -", run: manual},
+		{name: "man", args: "[config.yaml]", short: "print the manual page, or that of the configuration, for man", run: manual},
 		{name: "version", short: "version, commit, Go version", run: version},
 	}
 }
@@ -130,10 +130,15 @@ func run(ctx context.Context, args []string, sys system) error {
 		usage(sys.Out)
 		return flag.ErrHelp
 	}
+	var names []string
 	for _, c := range commands() {
 		if c.name == name {
 			return c.start(ctx, args, early, sys)
 		}
+		names = append(names, c.name)
+	}
+	if near := nearest(name, names); near != "" {
+		return fmt.Errorf("there is no command %q; did you mean %s?", name, near)
 	}
 	return fmt.Errorf("there is no command %q; anteroom --help lists them", name)
 }
@@ -181,7 +186,7 @@ func parse(fs *flagSet, args []string) error {
 		return err
 	}
 	if fs.NArg() > 0 {
-		return fmt.Errorf("%s: do not know what to do with %q", fs.Name(), fs.Arg(0))
+		return fmt.Errorf("%s: do not know what to do with %q", fs.path, fs.Arg(0))
 	}
 	return nil
 }

@@ -218,8 +218,8 @@ func TestProvisionAnswers(t *testing.T) {
 				return
 			}
 			last := w.app.requests()[len(w.app.requests())-1]
-			if c := claimsOf(t, strings.TrimPrefix(last.Header.Get("Authorization"), "Bearer ")); c["sub"] != tc.sub {
-				t.Errorf("sub = %v, want %s", c["sub"], tc.sub)
+			if c := claimsOf(t, strings.TrimPrefix(last.Header.Get("Authorization"), "Bearer ")); c["sub"] != tc.sub || (c["nextcloud_id"] != nil) != (tc.sub != "testdoc") {
+				t.Errorf("sub = %v beside nextcloud_id %v, want %s, beside it if it is the application's", c["sub"], c["nextcloud_id"], tc.sub)
 			}
 		})
 	}

@@ -5,17 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	stdlog "log"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"anteroom/proxy"
+	"anteroom/session"
 )
 
 // serve runs the proxy until ctx is done.
@@ -31,7 +34,7 @@ func serve(ctx context.Context, args []string, sys system) error {
 	if _, set := sys.lookup("GOGC"); !set {
 		debug.SetGCPercent(gcPercent)
 	}
-	return serveConfig(ctx, cfg, sys, nil)
+	return serveConfig(ctx, cfg, sys, progress{})
 }
 
 // gcPercent spends memory, of which a proxy holds little, on fewer collections:
@@ -39,13 +42,24 @@ func serve(ctx context.Context, args []string, sys system) error {
 // under load, which costs a sixth of the throughput ("make bench" with GOGC=100).
 const gcPercent = 400
 
-// serveConfig runs the proxy with a configuration. started, if not nil, is
-// told the addresses once the listeners are open.
-func serveConfig(ctx context.Context, cfg *Config, sys system, started func(site, admin net.Addr)) error {
+// progress is who is told how serving goes, besides the log.
+type progress struct {
+	started  func(site, admin net.Addr) // the listeners are open; nil: nobody is told
+	stopping func(requests int64)       // so many are waited for; nil: nobody is told
+}
+
+// serveConfig runs the proxy with a configuration.
+func serveConfig(ctx context.Context, cfg *Config, sys system, tell progress) error {
+	on, err := openListeners(cfg.Server) // before anything is begun, and written down
+	if err != nil {
+		return err
+	}
 	lines := newLineBuffer(sys.Err)
 	log := newLog(cfg.Telemetry, lines)
+	defer hearPackages(log)()
 	h, err := build(cfg, log, sys)
 	if err != nil {
+		on.close()
 		return err
 	}
 	defer h.audit.Close()
@@ -53,24 +67,12 @@ func serveConfig(ctx context.Context, cfg *Config, sys system, started func(site
 	logged := make(chan struct{})
 	go func() { lines.Run(logging); close(logged) }()
 	defer func() { stopLogging(); <-logged }()
-	site, err := net.Listen("tcp", cfg.Server.Listen)
-	if err != nil {
-		return fmt.Errorf("server.listen: %w", err)
+	log.Info("listening", "site", on.site.Addr().String(), "admin", on.admin.Addr().String(), "public_url", cfg.Server.PublicURL, "nextcloud", cfg.Nextcloud.URL)
+	if on.asked != nil {
+		log.Info("listening for Envoy", "ext_authz", on.asked.Addr().String())
 	}
-	admin, err := net.Listen("tcp", cfg.Server.AdminListen)
-	if err != nil {
-		site.Close()
-		return fmt.Errorf("server.admin_listen: %w", err)
-	}
-	asked, err := h.listenExtAuthz()
-	if err != nil {
-		site.Close()
-		admin.Close()
-		return err
-	}
-	log.Info("listening", "site", site.Addr().String(), "admin", admin.Addr().String(), "public_url", cfg.Server.PublicURL, "nextcloud", cfg.Nextcloud.URL)
-	if started != nil {
-		started(site.Addr(), admin.Addr())
+	if tell.started != nil {
+		tell.started(on.site.Addr(), on.admin.Addr())
 	}
 	manager := newNotifier(sys, log)
 	manager.say("READY=1\nSTATUS=Serving " + cfg.Server.PublicURL)
@@ -78,33 +80,62 @@ func serveConfig(ctx context.Context, cfg *Config, sys system, started func(site
 	defer stopping()
 	watched := make(chan struct{})
 	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
-	go func() { manager.watch(watching, admin.Addr()); close(watched) }()
+	go func() { manager.watch(watching, on.admin.Addr()); close(watched) }()
 	defer func() { stopWatching(); <-watched }()
-	return h.run(ctx, site, admin, asked)
+	return h.run(ctx, on, tell.stopping)
 }
 
-// listenExtAuthz opens the listener for Envoy; nil where none is configured.
-func (h *house) listenExtAuthz() (net.Listener, error) {
-	address := h.cfg.Server.ExtAuthzListen
-	if address == "" {
-		return nil, nil
-	}
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("server.ext_authz_listen: %w", err)
-	}
-	h.log.Info("listening for Envoy", "ext_authz", l.Addr().String())
-	return l, nil
+// listeners are what requests come in at.
+type listeners struct {
+	site, admin net.Listener
+	asked       net.Listener // for Envoy; nil where none is configured
 }
 
-// run serves the listeners until ctx is done, then drains. asked may be nil.
-func (h *house) run(ctx context.Context, site, admin, asked net.Listener) error {
+// openListeners opens them.
+func openListeners(cfg proxy.Config) (on listeners, err error) {
+	for _, l := range []struct {
+		key, address string
+		at           *net.Listener
+	}{
+		{"server.listen", cfg.Listen, &on.site},
+		{"server.admin_listen", cfg.AdminListen, &on.admin},
+		{"server.ext_authz_listen", cfg.ExtAuthzListen, &on.asked},
+	} {
+		if l.at == &on.asked && l.address == "" {
+			continue
+		}
+		opened, err := net.Listen("tcp", l.address)
+		if err != nil {
+			on.close()
+			return on, fmt.Errorf("%s: %w", l.key, err)
+		}
+		*l.at = opened
+	}
+	return on, nil
+}
+
+func (on listeners) close() {
+	for _, l := range []net.Listener{on.site, on.admin, on.asked} {
+		if l != nil {
+			l.Close()
+		}
+	}
+}
+
+// run serves the listeners until ctx is done, then drains: requests under way,
+// of which stopping is told, have server.drain_timeout to end, or until a signal
+// comes again. stopping may be nil.
+func (h *house) run(ctx context.Context, on listeners, stopping func(requests int64)) error {
 	background, stop := context.WithCancel(context.Background())
 	var work sync.WaitGroup
-	for _, f := range append(h.rotating(), h.signIn.Run, h.sessions.Run, h.keys.Run, h.secrets.run) {
-		work.Go(func() { f(background) })
+	for what, f := range map[string]func(context.Context){"finding the provider": h.signIn.Run, "looking after sessions": h.sessions.Run,
+		"looking after signing keys": h.keys.Run, "following secrets": h.secrets.run, "reopening files": h.reopening, "watching": h.watch.Run} {
+		work.Go(func() { session.Persist(background, h.log, what, f) })
 	}
-	checks := append(h.checks, proxy.Check{Name: "nextcloud", Err: h.signIn.Ready})
+	for _, f := range h.rotating() {
+		work.Go(func() { session.Persist(background, h.log, "rotating an app password", f) })
+	}
+	checks := append(h.checks, proxy.Check{Name: "nextcloud", Err: h.signIn.Ready, Lately: h.signIn.Answering})
 	adminServer := &http.Server{
 		Handler:           h.server.Admin(checks, h.registry, (&checkUp{cfg: h.cfg}).look),
 		ReadHeaderTimeout: 5 * time.Second,
@@ -113,31 +144,38 @@ func (h *house) run(ctx context.Context, site, admin, asked net.Listener) error 
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(h.log.Handler(), slog.LevelDebug),
 	}
-	work.Go(func() { h.reopening(background) })
-	work.Go(func() { h.watch.Run(background) })
 	if h.trace != nil {
-		work.Go(func() { h.trace.Run(background) })
+		work.Go(func() { session.Persist(background, h.log, "sending spans", h.trace.Run) })
 	}
 	failed := make(chan error, 3)
-	work.Go(func() { failed <- h.server.Serve(site) })
-	work.Go(func() { failed <- notClosed(adminServer.Serve(proxy.AdminListener(admin))) })
-	if asked != nil {
-		work.Go(func() { failed <- h.server.ServeExtAuthz(asked, checks) })
+	work.Go(func() { failed <- h.server.Serve(on.site) })
+	work.Go(func() { failed <- notClosed(adminServer.Serve(proxy.AdminListener(on.admin))) })
+	if on.asked != nil {
+		work.Go(func() { failed <- h.server.ServeExtAuthz(on.asked, checks) })
 	}
 
 	var err error
 	select {
 	case <-ctx.Done():
-		h.log.Info("stopping", "drain_timeout", h.cfg.Server.DrainTimeout.String())
 	case err = <-failed:
 	}
-	drain, cancel := context.WithTimeout(context.Background(), h.cfg.Server.DrainTimeout)
+	patient, deaf := askedAgain()
+	defer deaf()
+	if err == nil {
+		n := h.server.UnderWay()
+		h.log.Info("stopping", "requests", n, "drain_timeout", h.cfg.Server.DrainTimeout.String(), "hint", "a second SIGINT or SIGTERM ends them at once")
+		if stopping != nil {
+			stopping(n)
+		}
+	}
+	drain, cancel := context.WithTimeout(patient, h.cfg.Server.DrainTimeout)
 	defer cancel()
 	if e := h.server.Shutdown(drain); e != nil {
 		h.log.Warn("stopped with requests under way", "error", e)
 	}
 	renewals, cancelRenewals := context.WithTimeout(context.Background(), renewalsTime)
 	defer cancelRenewals()
+	defer context.AfterFunc(patient, func() { time.AfterFunc(hurriedTime, cancelRenewals) })()
 	h.sessions.Close(renewals)
 	stop()
 	adminServer.Close()
@@ -149,9 +187,37 @@ func (h *house) run(ctx context.Context, site, admin, asked net.Listener) error 
 	return err
 }
 
+// askedAgain is a context that a signal to stop ends. What comes right after the
+// first one is the same: wrappers pass on what the terminal has sent already.
+func askedAgain() (ctx context.Context, stop context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.Background())
+	again, begun := make(chan os.Signal, 1), time.Now()
+	signal.Notify(again, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		for {
+			select {
+			case <-again:
+				if time.Since(begun) >= sameSignal {
+					cancel()
+				}
+			case <-ctx.Done():
+				signal.Stop(again)
+				return
+			}
+		}
+	}()
+	return ctx, cancel
+}
+
+// sameSignal is for how long further signals to stop are the first one.
+const sameSignal = 300 * time.Millisecond
+
 // renewalsTime is how long a stop waits for tokens that the provider may have
 // rotated already.
 const renewalsTime = 5 * time.Second
+
+// hurriedTime is that where somebody asked for the end a second time.
+const hurriedTime = time.Second
 
 // reopening opens the audit file anew when asked to, as programs that rotate
 // logs do.
@@ -178,6 +244,24 @@ func notClosed(err error) error {
 		return nil
 	}
 	return err
+}
+
+// hearPackages has the log say what packages say to that of the process, without
+// what they quote: net/http shows there what a server sent that nobody had asked
+// for. It returns what undoes that.
+func hearPackages(log *slog.Logger) func() {
+	before, flags := stdlog.Writer(), stdlog.Flags()
+	stdlog.SetFlags(0)
+	stdlog.SetOutput(packagesLog{log})
+	return func() { stdlog.SetOutput(before); stdlog.SetFlags(flags) }
+}
+
+// packagesLog is what packages of Go write their lines to.
+type packagesLog struct{ log *slog.Logger }
+
+func (p packagesLog) Write(line []byte) (int, error) {
+	p.log.Warn(session.WithoutQuoted(strings.TrimSpace(string(line))))
+	return len(line), nil
 }
 
 // newLog makes the program's log.

@@ -67,6 +67,17 @@ func revokeSessions(ctx context.Context, args []string, sys system) error {
 // selection says which sessions; the zero value: every one.
 type selection struct{ user, id string }
 
+// String is whose or which one: of "ada".
+func (s selection) String() string {
+	switch {
+	case s.user != "":
+		return fmt.Sprintf("of the user %q", s.user)
+	case s.id != "":
+		return fmt.Sprintf("known by the id %q", s.id)
+	}
+	return "there"
+}
+
 func (s selection) has(o session.Overview) bool {
 	return (s.user == "" || o.Subject == s.user || o.Username == s.user) && (s.id == "" || o.ID == s.id)
 }
@@ -151,7 +162,7 @@ func (r *register) revoke(ctx context.Context, which selection, out io.Writer) e
 	case err != nil:
 		return fmt.Errorf("%s ended, then: %w", counted(ended), err)
 	case found == 0:
-		return errors.New("no session is like that; nobody was signed out")
+		return fmt.Errorf("no session is %s; nobody was signed out", which)
 	}
 	_, err = fmt.Fprintf(out, "%s ended.\n", counted(ended))
 	return err

@@ -65,8 +65,5 @@ func (r *register) writeJSON(w io.Writer, list []session.Overview) error {
 }
 
 func counted(n int) string {
-	if n == 1 {
-		return "1 session"
-	}
-	return fmt.Sprintf("%d sessions", n)
+	return number(n, "session", "sessions")
 }

@@ -18,6 +18,7 @@ import (
 	"anteroom/demo"
 	"anteroom/session"
 	"anteroom/test/person"
+	"anteroom/test/redistest"
 )
 
 // TestSessionsInBrowsers: with the cookie store nobody can list.
@@ -142,5 +143,37 @@ func TestSessionsCommandWithoutAnswer(t *testing.T) {
 				t.Errorf("%s: sessions %s = %v after %v, want ErrUnavailable within %v\n%s", name, line, err, took, storeTime, out.String())
 			}
 		}
+	}
+}
+
+// TestSignOutWhileTheStoreIsAway ends the session here, says what is not certain,
+// has a line, and alarms nobody over the cookie that stays in the browser.
+func TestSignOutWhileTheStoreIsAway(t *testing.T) {
+	store := redistest.Start(t, redistest.Options{})
+	w := found(t, demo.Options{}, "ANTEROOM_SESSION_STORE=redis", "ANTEROOM_SESSION_REDIS_URL="+store.URL(), "ANTEROOM_SESSION_KEYS=MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")
+	p, _ := w.testdoc("/")
+	store.Kill()
+	resp, page := w.ask(p, "POST", "/auth/logout", "", append([]string{"Sec-Fetch-Site: same-origin"}, asBrowser)...)
+	if resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(page, "not signed out everywhere yet") || strings.Contains(page, "You have not been signed out") {
+		t.Errorf("signing out = %d\n%s", resp.StatusCode, page)
+	}
+	if lines := w.audited("sign_out"); len(lines) != 1 || lines[0]["status"] != float64(503) {
+		t.Errorf("audit lines of it = %v, want one with 503", lines)
+	}
+	for range 3 {
+		if resp, _ := w.ask(p, "GET", "/auth/me", ""); resp.StatusCode != http.StatusUnauthorized {
+			t.Errorf("/auth/me afterwards = %d, want 401", resp.StatusCode)
+		}
+	}
+	store.Restart()
+	within := time.Now().Add(10 * time.Second)
+	for resp, _ = w.ask(p, "POST", "/auth/logout", "", "Sec-Fetch-Site: same-origin"); resp.StatusCode == http.StatusServiceUnavailable && time.Now().Before(within); time.Sleep(50 * time.Millisecond) {
+		resp, _ = w.ask(p, "POST", "/auth/logout", "", "Sec-Fetch-Site: same-origin")
+	}
+	if resp.StatusCode >= 400 {
+		t.Errorf("signing out once more = %d", resp.StatusCode)
+	}
+	if n := w.lines("alert"); n != 0 {
+		t.Errorf("%d alerts: %v", n, w.audited("alert"))
 	}
 }

@@ -125,7 +125,7 @@ func TestSessionsRevoked(t *testing.T) {
 		if mine, err := m.SessionsOf(t.Context(), "nurse"); err != nil || len(mine) > tt.left {
 			t.Errorf("%s: the server lists %d, %v", name, len(mine), err)
 		}
-		if err := r.revoke(t.Context(), selection{user: "nobody"}, &out); err == nil || !strings.Contains(err.Error(), "nobody was signed out") {
+		if err := r.revoke(t.Context(), selection{user: "nobody"}, &out); err == nil || !strings.Contains(err.Error(), `no session is of the user "nobody"; nobody was signed out`) {
 			t.Errorf("%s: revoking nobody's = %v, want an error that says so", name, err)
 		}
 	}

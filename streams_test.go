@@ -6,7 +6,10 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -108,6 +111,58 @@ func TestStopDrains(t *testing.T) {
 	w.stop()
 	if _, _, err := socket.Read(ctx); err == nil {
 		t.Error("a socket outlived the program")
+	}
+}
+
+// TestSecondSignalEndsAtOnce: a stop says that it waits; asked again, it does
+// not, and what it cut off is not put down to the client.
+func TestSecondSignalEndsAtOnce(t *testing.T) {
+	w := found(t, demo.Options{}, "ANTEROOM_SERVER_DRAIN_TIMEOUT=1m", "ANTEROOM_INTEGRATIONS_WEBDAV_CREDENTIAL=user")
+	body, rest := io.Pipe()
+	defer rest.Close()
+	r, err := http.NewRequestWithContext(t.Context(), "PUT", w.site+"/dav/files/testdoc/slow.txt", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.SetBasicAuth(demo.DefaultUser, demo.DefaultPassword)
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		if resp, err := http.DefaultClient.Do(r); err == nil {
+			resp.Body.Close()
+		}
+	}()
+	rest.Write([]byte("half"))
+	w.await("under way", func() bool {
+		_, metrics := get(t, w.admin+"/metrics")
+		return strings.Contains(metrics, "\nanteroom_requests_in_flight 1\n")
+	})
+	go w.stop()
+	w.await("stopping", func() bool { return strings.Contains(w.log.String(), `"msg":"stopping","requests":1,`) })
+	mine := make(chan os.Signal, 1) // one that comes too late ends no test
+	signal.Notify(mine, syscall.SIGINT)
+	defer signal.Stop(mine)
+	start := time.Now()
+	stopped := make(chan struct{})
+	go func() { w.stop(); close(stopped) }()
+	for again := true; again; { // the first ones count as the one that has it stop
+		if err := syscall.Kill(os.Getpid(), syscall.SIGINT); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-stopped:
+			again = false
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("stopped %v after the second signal, want at once", took)
+	}
+	rest.Close()
+	<-over
+	lines := w.audited("access")
+	if len(lines) != 1 || lines[0]["reason"] != "stopping" || lines[0]["status"] != 503.0 {
+		t.Errorf("audit lines of the upload = %v, want one that says stopping", lines)
 	}
 }
 

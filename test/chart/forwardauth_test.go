@@ -74,6 +74,12 @@ func holdAnnotations(t *testing.T, where, host, text string) {
 	if len(found) != 3 {
 		t.Errorf("%s: found %v, want auth-url, auth-signin and auth-response-headers", where, found)
 	}
+	if !strings.HasSuffix(found["auth-url"], "/auth/verify/nginx?host=$host") {
+		t.Errorf("%s: auth-url %s does not say which host is forwarded to", where, found["auth-url"])
+	}
+	if !strings.Contains(text, "nginx.ingress.kubernetes.io/proxy-buffer-size: 32k") {
+		t.Errorf("%s: an answer of more than 4k is not read", where)
+	}
 	const asked = "/page?a=1&b=2%20x"
 	signin, err := url.Parse(strings.NewReplacer("$host", host, "$escaped_request_uri", url.QueryEscape(asked)).Replace(found["auth-signin"]))
 	if err != nil {

@@ -62,6 +62,11 @@ func TestBadValues(t *testing.T) {
 		{"a certificate without issuer", `tls: {enabled: true, certManager: {enabled: true}}`, []string{"tls.certManager.issuerRef.name is not set"}},
 		{"a certificate for nothing", `tls: {certManager: {enabled: true, issuerRef: {name: x}}}`, []string{"tls.certManager.enabled has a certificate made that nothing uses"}},
 		{"a vault without name", `secrets: {external: {data: {audit-key: {key: x}}}}`, []string{"secrets.external.storeRef.name is not set"}},
+		{"forward-auth in another mode", `forwardAuth: {traefik: {enabled: true}}`, []string{"forwardAuth is for mode: forwardAuth, and in mode standalone nothing would come of it"}},
+		{"an application that stays open", `networkPolicy: {enabled: false, application: {podLabels: {app: voiceassist}}}`, []string{"networkPolicy.application closes the application's own pods"}},
+		{"an application that stays open in another mode", `{mode: forwardAuth, config: {upstream: null, server: {trusted_proxies: [10.0.0.0/8]}}, networkPolicy: {application: {podLabels: {app: wiki}}}}`, []string{"networkPolicy.application closes the application's own pods"}},
+		{"egress of a sidecar", `{mode: sidecar, sidecar: {selectorLabels: {app: notes}}, config: {upstream: null}, networkPolicy: {egress: {enabled: true, rules: [{}]}}}`, []string{"not in mode: sidecar"}},
+		{"egress to nowhere", `networkPolicy: {egress: {enabled: true}}`, []string{"networkPolicy.egress.rules is empty: nobody could sign in"}},
 		{"a route to no Gateway", `httpRoute: {enabled: true}`, []string{"httpRoute.parentRefs is empty: name the Gateway"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -54,7 +54,11 @@ type service struct {
 		Disable bool
 	}
 	Logging struct{ Options map[string]string }
-	Ports   []struct {
+	Volumes []struct {
+		Source, Target string
+		ReadOnly       bool `json:"read_only"`
+	}
+	Ports []struct {
 		HostIP string `json:"host_ip"`
 		Target int
 	}
@@ -196,11 +200,16 @@ func TestComposeProduction(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "secrets/client_secret"), []byte("something"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	// Their folder is mounted: a container keeps a single file that is replaced.
+	folder := ""
+	for _, v := range p.Services["anteroom"].Volumes {
+		if v.Target == "/run/secrets" && v.ReadOnly {
+			folder = filepath.Join(dir, filepath.Base(v.Source)) + "/"
+		}
+	}
 	environ := environOf(p.Services["anteroom"], func(v string) string {
-		for name, s := range p.Secrets {
-			if v == "/run/secrets/"+name {
-				return filepath.Join(dir, "secrets", filepath.Base(s.File))
-			}
+		if rest, ok := strings.CutPrefix(v, "/run/secrets/"); ok {
+			return folder + rest
 		}
 		return strings.Replace(v, "/var/log/anteroom", filepath.Join(dir, "audit"), 1)
 	})

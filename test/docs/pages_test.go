@@ -424,9 +424,15 @@ func TestEnvironmentsAreWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	set := regexp.MustCompile(`(?m)(?:^ *|-e |export |\s)((?:ANTEROOM|NEXTCLOUD)_[A-Z0-9_]+)=(\S+)`)
+	published := regexp.MustCompile(` -p (\S+)`)
 	n := 0
 	for page, text := range pages(t) {
 		for _, b := range blocks(page, text) {
+			for _, m := range published.FindAllStringSubmatch(b.text, -1) {
+				if b.lang == "sh" && strings.Contains(b.text, "docker run") && !strings.HasPrefix(m[1], "127.0.0.1:") {
+					t.Errorf("%s: port %s is published to everybody, without TLS", b, m[1])
+				}
+			}
 			var environ []string
 			for _, m := range set.FindAllStringSubmatch(b.text, -1) {
 				if strings.HasSuffix(m[1], "_FILE") {
@@ -483,7 +489,7 @@ func TestTroubleshootingNamesEveryProbe(t *testing.T) {
 	page := read(t, "docs/troubleshooting.md")
 	environ := []string{
 		"NEXTCLOUD_BASE_URL=http://127.0.0.1:1", "NEXTCLOUD_CLIENT_ID=x", "NEXTCLOUD_CLIENT_SECRET=y", "NEXTCLOUD_REDIRECT_URI=http://127.0.0.1:1/auth/callback",
-		"ANTEROOM_UPSTREAM=http://127.0.0.1:1", "ANTEROOM_SESSION_STORE=redis", "ANTEROOM_SESSION_REDIS_URL=redis://127.0.0.1:1", "ANTEROOM_SESSION_KEYS=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+		"ANTEROOM_UPSTREAM=http://127.0.0.1:2", "ANTEROOM_SESSION_STORE=redis", "ANTEROOM_SESSION_REDIS_URL=redis://127.0.0.1:1", "ANTEROOM_SESSION_KEYS=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
 		"ANTEROOM_SERVER_ADMIN_LISTEN=127.0.0.1:1",
 		"NEXTCLOUD_WEBDAV_USERNAME=a", "NEXTCLOUD_WEBDAV_PASSWORD=b", "NEXTCLOUD_CALDAV_USERNAME=a", "NEXTCLOUD_CALDAV_PASSWORD=b", "NEXTCLOUD_CARDDAV_USERNAME=a", "NEXTCLOUD_CARDDAV_PASSWORD=b",
 		"NEXTCLOUD_ADMIN_USER=a", "NEXTCLOUD_ADMIN_PASSWORD=b",
@@ -511,5 +517,29 @@ func TestTroubleshootingNamesEveryProbe(t *testing.T) {
 		if !slices.Contains(names, want) {
 			t.Errorf("doctor does not look at %s here, want all it can look at", want)
 		}
+	}
+}
+
+// TestGuideIsRun: what docs/integrations.md has for the guide's integrations is
+// what test/dav/api_guide.py runs, word for word.
+func TestGuideIsRun(t *testing.T) {
+	runs, err := os.ReadFile(root + "/test/dav/api_guide.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, b := range blocks("docs/integrations.md", pages(t)["docs/integrations.md"]) {
+		for f := range strings.SplitSeq(b.text, "\n\n") {
+			if !strings.HasPrefix(f, "def ") {
+				continue
+			}
+			n++
+			if !strings.Contains(string(runs), strings.TrimSpace(f)+"\n") {
+				t.Errorf("%s: test/dav/api_guide.py does not run\n%s", b, f)
+			}
+		}
+	}
+	if n == 0 {
+		t.Error("docs/integrations.md has no functions")
 	}
 }

@@ -5,6 +5,7 @@ package realtest
 import (
 	"path/filepath"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 )
@@ -23,12 +24,18 @@ func TestEnvoyFiles(t *testing.T) {
 		if f := e.manager.HttpFilters; len(f) != 2 || f[1].Name != "envoy.filters.http.router" {
 			t.Errorf("%s: %d filters, want ext_authz and then the router", kind, len(f))
 		}
+		if d := e.manager.GetStreamIdleTimeout().AsDuration(); d < time.Hour {
+			t.Errorf("%s: a WebSocket that rests is ended after %v", kind, d)
+		}
 		asked := 0
 		for _, v := range e.manager.GetRouteConfig().VirtualHosts {
 			for _, to := range v.Routes {
 				cluster := to.GetRoute().GetCluster()
 				if e.clusters[cluster] == "" && to.GetDirectResponse() == nil {
 					t.Errorf("%s: %s leads to %q, which is no cluster", kind, v.Name, cluster)
+				}
+				if cluster != "" && (to.GetRoute().Timeout == nil || to.GetRoute().Timeout.AsDuration() != 0) {
+					t.Errorf("%s: answers by %v of %s are cut off", kind, to.Match, v.Name)
 				}
 				if e.disabled(to) == (cluster == "application") {
 					t.Errorf("%s: %v of %s, to %q: asked about is %v", kind, to.Match, v.Name, cluster, !e.disabled(to))

@@ -60,13 +60,13 @@ func (s frontTest) reaches(t *testing.T, from string, lines ...string) received 
 }
 
 // TestFrontsAndOverrides: no header makes another method, or another path, of
-// what was judged.
+// what was judged, and none of identity.strip reaches the application.
 func TestFrontsAndOverrides(t *testing.T) {
 	for _, kind := range everyFront(t) {
 		t.Run(kind.name, func(t *testing.T) {
-			f := newFrontage(t, kind, "app", "ANTEROOM_ROUTES", `[{path: /public, allow: public}, {path: /api, methods: [POST], allow: public}, {path: /, allow: signed-in}]`)
+			f := newFrontage(t, kind, "app", "ANTEROOM_IDENTITY_STRIP", "X-Staff", "ANTEROOM_ROUTES", `[{path: /public, allow: public}, {path: /api, methods: [POST], allow: public}, {path: /, allow: signed-in}]`)
 			s := frontTest{f, "app"}
-			for _, h := range []string{"X-HTTP-Method-Override", "X-Rewrite-Url", "Proxy"} {
+			for _, h := range []string{"X-HTTP-Method-Override", "X-Rewrite-Url", "Proxy", "X-Staff"} {
 				before := len(f.app.reached())
 				a := s.through(t, "POST", "/api/x", h+": DELETE", "Content-Length: 0")
 				for _, r := range f.app.reached()[before:] {

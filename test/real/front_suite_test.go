@@ -22,19 +22,7 @@ import (
 // in for others.
 func frontSuite(t *testing.T, kind front) {
 	for _, tt := range []struct{ public, app string }{{"app", "app"}, {"auth", "wiki"}} {
-		t.Run(tt.public, func(t *testing.T) {
-			f := newFrontage(t, kind, tt.public)
-			s := frontTest{f, tt.app}
-			t.Run("sign-in", s.signIn)
-			for name, test := range map[string]func(*testing.T){
-				"identity": s.identity, "programs": s.programs, "forbidden": s.forbidden, "sockets": s.sockets,
-				"upload": s.upload, "spoofs": s.spoofs, "doors": s.doors, "paths": s.paths, "lies": s.lies,
-			} {
-				t.Run(name, test)
-			}
-			t.Run("sign-out", s.signOut)
-			t.Run("away", s.away)
-		})
+		t.Run(tt.public, func(t *testing.T) { frontTest{newFrontage(t, kind, tt.public), tt.app}.all(t) })
 	}
 }
 
@@ -42,6 +30,18 @@ func frontSuite(t *testing.T, kind front) {
 type frontTest struct {
 	*frontage
 	app string // the guarded host
+}
+
+func (s frontTest) all(t *testing.T) {
+	t.Run("sign-in", s.signIn)
+	for name, test := range map[string]func(*testing.T){
+		"identity": s.identity, "programs": s.programs, "forbidden": s.forbidden, "sockets": s.sockets,
+		"upload": s.upload, "streams": s.streams, "many cookies": s.manyCookies, "spoofs": s.spoofs, "doors": s.doors, "paths": s.paths, "lies": s.lies,
+	} {
+		t.Run(name, test)
+	}
+	t.Run("sign-out", s.signOut)
+	t.Run("away", s.away)
 }
 
 // signIn: from nobody to back where they wanted to go.
@@ -76,7 +76,11 @@ func (s frontTest) identity(t *testing.T) {
 			t.Errorf("%s = %q, want %q", name, v, want)
 		}
 	}
-	if id := verify(t, s.site, got, s.URL); id.Subject != "nurse" {
+	audience, door := s.URL, "forward_auth"
+	if s.front.forwards {
+		audience, door = s.frontage.app.URL, "application"
+	}
+	if id := verify(t, s.site, got, audience); id.Subject != "nurse" {
 		t.Errorf("the JWT is of %q, want nurse", id.Subject)
 	}
 	if c := got.Headers.Get("Cookie"); c != "theme=dark" {
@@ -88,7 +92,7 @@ func (s frontTest) identity(t *testing.T) {
 	if for_ := got.Headers.Get("X-Forwarded-For"); for_ != "127.0.0.1" {
 		t.Errorf("the application got X-Forwarded-For %q, want the client's address alone", for_)
 	}
-	until(t, nil, "the access line", 5*time.Second, s.wrote(1, map[string]string{"msg": "request", "path": "/who", "host": s.host(s.app), "sub": "nurse", "door": "forward_auth"}))
+	until(t, nil, "the access line", 5*time.Second, s.wrote(1, map[string]string{"msg": "request", "path": "/who", "host": s.host(s.app), "sub": "nurse", "door": door}))
 }
 
 // ask is a program's request; jar says whether the nurse's cookies go along.
@@ -195,6 +199,51 @@ func (s frontTest) upload(t *testing.T) {
 		if err := json.Unmarshal([]byte(answer), &got); err != nil || got != (uploaded{int64(len(body)), hex.EncodeToString(sum[:]), "nurse"}) {
 			t.Errorf("10 MiB, %s = %d %+v %.200q, want it whole", kind, resp.StatusCode, got, answer)
 		}
+	}
+}
+
+// streams: a body without end reaches the application as it comes.
+func (s frontTest) streams(t *testing.T) {
+	said, says := io.Pipe()
+	ended := make(chan error, 1)
+	r, err := http.NewRequestWithContext(t.Context(), "POST", s.at(s.app, "/talk"), said)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		c := &http.Client{Transport: s.p.client.Transport, Jar: s.p.client.Jar}
+		resp, err := c.Do(r)
+		if err == nil {
+			resp.Body.Close()
+		}
+		ended <- err
+	}()
+	for range 2 {
+		go io.WriteString(says, "hello\n")
+		select {
+		case line := <-s.frontage.app.talk:
+			if line != "hello\n" {
+				t.Errorf("the application heard %q, want hello", line)
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatal("what was said did not reach the application within 5 s")
+		}
+	}
+	says.Close()
+	if err := <-ended; err != nil {
+		t.Errorf("a body that ends at last: %v", err)
+	}
+}
+
+// manyCookies: as much as a session in cookies may take, where nobody is asked and
+// where somebody is.
+func (s frontTest) manyCookies(t *testing.T) {
+	theme := "theme=" + strings.Repeat("x", 19000)
+	if got := s.through(t, "GET", "/public/x", "Cookie: "+theme); got.status != http.StatusOK {
+		t.Errorf("what is public, with 19 KB of cookies = %d, want 200", got.status)
+	}
+	if got := s.send(t, "127.0.0.1:"+s.port, "127.0.0.1", "GET /auth/me HTTP/1.1\r\nHost: "+s.host(map[string]string{"app": "app", "wiki": "auth"}[s.app])+"\r\n"+head([]string{"Cookie: " + theme})); got.status != http.StatusUnauthorized {
+		t.Errorf("Anteroom's own page, with 19 KB of cookies = %d, want 401", got.status)
 	}
 }
 

@@ -3,6 +3,7 @@
 package realtest
 
 import (
+	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -14,6 +15,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,10 +29,11 @@ import (
 // front is one front proxy that asks Anteroom: how it is started, with the
 // files of deploy/, for the addresses of a frontage.
 type front struct {
-	name   string
-	door   string                                   // where it asks, for questions without it
-	relays bool                                     // whatever Anteroom answers reaches the client
-	start  func(t *testing.T, f *frontage) *process // nil: none is there, and Anteroom is asked by hand
+	name     string
+	door     string                                   // where it asks, for questions without it
+	relays   bool                                     // whatever Anteroom answers reaches the client
+	forwards bool                                     // it asks nothing, and Anteroom forwards by itself
+	start    func(t *testing.T, f *frontage) *process // nil: none is there, and Anteroom is asked by hand
 }
 
 // frontage is a front proxy before an application, the Anteroom that it asks,
@@ -53,8 +56,12 @@ func newFrontage(t *testing.T, kind front, public string, env ...string) *fronta
 	f.URL = "http://" + f.host(public)
 	f.Redirect = f.URL + "/auth/callback"
 	f.nc = startNextcloud(t, f.site, demo.Options{})
+	upstream := "none"
+	if kind.forwards {
+		upstream = f.app.URL
+	}
 	f.site.start(t, settings{env: with(with(f.nc.env(), "ANTEROOM_SERVER_TRUSTED_PROXIES", "127.0.0.1/32", "ANTEROOM_SERVER_EXT_AUTHZ_LISTEN", f.extAuthz, "ANTEROOM_SERVER_ALLOW_PLAINTEXT", "public", "ANTEROOM_SESSION_COOKIE_DOMAIN", map[string]string{"auth": "front.test"}[public]), env...), yaml: `
-upstream: none
+upstream: ` + upstream + `
 routes:
   - {path: /public, allow: public}
   - {path: /admin, allow: {groups: [admin]}}
@@ -146,12 +153,14 @@ func deployed(t *testing.T, folder string, replace ...string) string {
 }
 
 // frontApplication is what stands behind a front proxy. Besides what every
-// application of these suites does, it speaks WebSocket at /socket and tells
-// the length and hash of what is sent to /upload.
+// application of these suites does, it speaks WebSocket at /socket, tells the
+// length and hash of what is sent to /upload, and hands on each line that is
+// sent to /talk as it comes.
 type frontApplication struct {
 	*application
 	URL    string
 	Listen string
+	talk   chan string
 }
 
 // uploaded is the answer of /upload.
@@ -163,7 +172,7 @@ type uploaded struct {
 
 func newFrontApplication(t *testing.T) *frontApplication {
 	t.Helper()
-	a := &frontApplication{application: newApplication(t)}
+	a := &frontApplication{application: newApplication(t), talk: make(chan string)}
 	mux := http.NewServeMux()
 	mux.Handle("/", a.application.Config.Handler)
 	mux.HandleFunc("/upload", func(w http.ResponseWriter, r *http.Request) {
@@ -180,9 +189,22 @@ func newFrontApplication(t *testing.T) *frontApplication {
 		c.Write(r.Context(), websocket.MessageText, []byte(r.Header.Get("X-Forwarded-User")))
 		c.Read(r.Context())
 	})
+	mux.HandleFunc("/talk", func(_ http.ResponseWriter, r *http.Request) {
+		for b := bufio.NewReader(r.Body); ; {
+			line, err := b.ReadString('\n')
+			if err != nil {
+				return
+			}
+			select {
+			case a.talk <- line:
+			case <-t.Context().Done():
+				return
+			}
+		}
+	})
 	// What comes in is looked at as it is written: a mux would redirect //.
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/upload" || r.URL.Path == "/socket" {
+		if slices.Contains([]string{"/upload", "/socket", "/talk"}, r.URL.Path) {
 			mux.ServeHTTP(w, r)
 			return
 		}

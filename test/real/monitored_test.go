@@ -28,7 +28,8 @@ type monitored struct {
 	*fleet
 	secure *tlsSite
 	secret session.Secret // of the program "indexer"
-	stays  *person        // signed in for long enough that their tokens are renewed
+	stays  *person        // signed in for long enough that their tokens are renewed; nil: ended
+	since  time.Time      // when they signed in
 }
 
 func startMonitored(t *testing.T) *monitored {
@@ -78,8 +79,8 @@ func (m *monitored) exercise(t *testing.T, round int) {
 	p.signIn(&site{URL: m.url}, m.url+"/", demo.DefaultUser, demo.DefaultPassword)
 	p.visit(m.url + "/auth/me")
 	p.visit(m.url + "/page")
-	if round%revokeEvery == 0 {
-		m.stays = newPerson(t)
+	if m.stays == nil {
+		m.stays, m.since = newPerson(t), time.Now()
 		m.stays.signIn(&site{URL: m.url}, m.url+"/", demo.DefaultUser, demo.DefaultPassword)
 	}
 	m.stays.visit(m.url + "/page")
@@ -104,13 +105,11 @@ func (m *monitored) exercise(t *testing.T, round int) {
 	basic("PROPFIND", folder, fmt.Sprintf("%s:wrong%d", demo.DefaultUser, round))
 	basic(http.MethodGet, m.url+"/integrations/files?path=/", "indexer:"+m.secret.Reveal())
 	p.ask(t, http.MethodPost, m.url+"/auth/logout", "", "", "Sec-Fetch-Site: same-origin")
-	if round%revokeEvery == revokeEvery-1 {
+	if time.Since(m.since) >= 2*tokenLife {
 		m.revoke(t)
+		m.stays = nil
 	}
 }
-
-// revokeEvery is after how many rounds everybody's session ends.
-const revokeEvery = 24
 
 // revoke ends everybody's session from the command line.
 func (m *monitored) revoke(t *testing.T) {

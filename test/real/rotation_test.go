@@ -38,6 +38,7 @@ const rotationSpan = 60 * time.Second
 // seconds, programs at /dav, and an application that verifies each JWT with
 // what the JWKS said before. No request fails and nobody is signed out.
 func TestRotation(t *testing.T) {
+	t.Parallel() // a light load for a minute
 	dir := t.TempDir()
 	file := func(name, text string) string {
 		t.Helper()
@@ -123,7 +124,7 @@ func TestRotation(t *testing.T) {
 		}},
 		{16 * time.Second, "client secret: the provider", func() { f.nc.SetClientSecret(demo.DefaultClientID, "second-secret") }},
 		{25 * time.Second, "certificate", func() { secure.renew(t, file) }},
-		{30 * time.Second, "JWT keys", func() { anteroom("keys", "rotate", jwks) }},
+		{30 * time.Second, "JWT keys", func() { anteroom("keys", "rotate", "--force", jwks) }},
 		{50 * time.Second, "sealing keys: the old one taken out", func() { file("keys", keys[0]) }},
 	}
 	for _, turn := range turns {
