@@ -114,6 +114,18 @@ contradict each other; the rest is "anteroom check"'s.
 {{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) }}
 {{- fail "httpRoute.parentRefs is empty: name the Gateway, such as [{name: public, namespace: gateway}]" }}
 {{- end }}
+{{- if and (ne .Values.mode "forwardAuth") (or .Values.forwardAuth.traefik.enabled .Values.forwardAuth.envoy.enabled) }}
+{{- fail (printf "forwardAuth is for mode: forwardAuth, and in mode %s nothing would come of it; write that mode, or leave it out" .Values.mode) }}
+{{- end }}
+{{- if and .Values.networkPolicy.application.podLabels (or (not .Values.networkPolicy.enabled) (ne .Values.mode "standalone")) }}
+{{- fail "networkPolicy.application closes the application's own pods with networkPolicy.enabled and in mode: standalone alone, and they would stay open to all; leave it out, and make a NetworkPolicy of yours" }}
+{{- end }}
+{{- if and .Values.networkPolicy.egress.enabled (or (not .Values.networkPolicy.enabled) (eq .Values.mode "sidecar")) }}
+{{- fail "networkPolicy.egress bounds what Anteroom may reach with networkPolicy.enabled alone, and not in mode: sidecar, where it would bound the application, too; leave it out" }}
+{{- end }}
+{{- if and .Values.networkPolicy.egress.enabled (not .Values.networkPolicy.egress.rules) }}
+{{- fail "networkPolicy.egress.rules is empty: nobody could sign in, for Anteroom would not reach Nextcloud; say where that and the application are" }}
+{{- end }}
 {{- if and (not (hasKey (include "anteroom.secrets.sources" . | fromYaml) "client-secret")) (not (dig "signin" "client_secret_file" "" $config)) }}
 {{- fail "the client's secret is not there: put it into a Secret that secrets.existing.client-secret names (or into secrets.external.data.client-secret, or for a trial secrets.values.client-secret)" }}
 {{- end }}

@@ -69,9 +69,15 @@ volumeMounts:
 
 {{- define "anteroom.env" -}}
 - {name: ANTEROOM_CONFIG, value: /etc/anteroom/config.yaml}
-{{- if dig "limits" "memory" "" .Values.resources }}
+{{- /* A tenth of the limit is for what is not Go's: the kernel counts sockets, too. */}}
+{{- with toString (dig "limits" "memory" "" .Values.resources) }}
+{{- if regexMatch "^[0-9]+[MG]i$" . }}
+{{- $mi := regexFind "^[0-9]+" . | int64 | mul (ternary 1024 1 (hasSuffix "Gi" .)) }}
+- {name: GOMEMLIMIT, value: {{ div (mul $mi 9) 10 }}MiB}
+{{- else }}
 - name: GOMEMLIMIT
   valueFrom: {resourceFieldRef: {containerName: anteroom, resource: limits.memory}}
+{{- end }}
 {{- end }}
 {{- with .Values.env }}
 {{ toYaml . }}

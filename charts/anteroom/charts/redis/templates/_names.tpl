@@ -23,7 +23,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- /* Only the health check may come without password, and it may ask nothing but PING. */}}
 {{- define "anteroom-redis.acl" -}}
 user default on nopass resetkeys resetchannels -@all +ping
-user anteroom on #{{ .password | sha256sum }} resetkeys ~{{ .prefix }}:* resetchannels &{{ .prefix }}:* -@all +get +set +getdel +del +hget +hmget +hset +hdel +pexpire +pexpireat +time +zadd +zrem +zrevrange +zrangebyscore +zremrangebyscore +eval +evalsha +publish +subscribe +ping +info +config|get
+user anteroom on #{{ .password | sha256sum }} resetkeys ~{{ .prefix }}:* resetchannels &{{ .prefix }}:* -@all +get +set +getdel +del +hget +hmget +hset +hdel +pexpire +pexpireat +time +zadd +zrem +zrevrange +zrangebyscore +zremrangebyscore +eval +evalsha +publish +subscribe +wait +ping +info +config|get
 {{- end }}
 
 {{- define "anteroom-redis.conf" -}}
