@@ -12,12 +12,11 @@ local told = {
 	"x-forwarded-groups", "x-forwarded-groups-truncated", "authorization", "cookie", "x-request-id",
 }
 
--- What the answer may depend on, besides the question itself.
-local asked = {
-	"authorization", "accept", "accept-language", "user-agent", "origin", "upgrade", "x-requested-with", "x-request-id", "traceparent", "tracestate",
-	"sec-fetch-mode", "sec-fetch-dest", "sec-fetch-site", "sec-websocket-key", "sec-websocket-version",
-	"x-http-method-override", "x-http-method", "x-method-override",
-	"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host",
+-- What is of the connection or the body, and not asked about. All else is: Anteroom
+-- refuses a request whose headers the application must not see.
+local left_out = {
+	["connection"] = true, ["keep-alive"] = true, ["proxy-connection"] = true, ["te"] = true, ["trailer"] = true,
+	["transfer-encoding"] = true, ["content-length"] = true, ["expect"] = true, ["host"] = true,
 }
 
 -- HAProxy counts a header's values from 0.
@@ -27,9 +26,8 @@ end
 
 local function list(headers, name)
 	local values = {}
-	for i = 0, 63 do
-		if not headers[name] or headers[name][i] == nil then break end
-		values[#values + 1] = headers[name][i]
+	while headers[name][#values] ~= nil do
+		values[#values + 1] = headers[name][#values]
 	end
 	return values
 end
@@ -37,10 +35,11 @@ end
 core.register_action("anteroom_check", { "http-req" }, function(txn, url)
 	txn:set_var("txn.anteroom", "away")
 	local client = txn.http:req_get_headers()
-	local question = { ["x-forwarded-method"] = { txn.sf:method() }, ["x-forwarded-uri"] = { txn.sf:pathq() } }
-	for _, name in ipairs(asked) do
-		if client[name] then question[name] = list(client, name) end
+	local question = {}
+	for name in pairs(client) do
+		if not left_out[name] then question[name] = list(client, name) end
 	end
+	question["x-forwarded-method"], question["x-forwarded-uri"] = { txn.sf:method() }, { txn.sf:pathq() }
 	if client["cookie"] then question["cookie"] = { table.concat(list(client, "cookie"), "; ") } end
 
 	local answer = core.httpclient():get { url = url, headers = question, timeout = 5000 }
