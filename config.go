@@ -44,10 +44,12 @@ type Config struct {
 	Watch        watch.Config                 `yaml:"watch"`
 	Telemetry    TelemetryConfig              `yaml:"telemetry"`
 
-	SecretFiles map[string]secretFile `yaml:"-"` // the files that secrets were read from, by key
+	SecretFiles    map[string]secretFile `yaml:"-"` // the files that secrets were read from, by key
+	AuthorityFiles map[string]secretFile `yaml:"-"` // and those of authorities
 }
 
-// secretFile is a file that a secret was read from, and what was in it then.
+// secretFile is a file that is followed, and what was in it when it was read,
+// without the white space around it.
 type secretFile struct {
 	Path string
 	Text session.Secret

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -195,9 +196,14 @@ func (l *loader) checkAuthorities(key, name string) {
 	if name == "" {
 		return
 	}
-	if data, ok := l.readableAt(key, name); ok && !x509.NewCertPool().AppendCertsFromPEM(data) {
+	data, ok := l.readableAt(key, name)
+	if ok && !x509.NewCertPool().AppendCertsFromPEM(data) {
 		l.breaks(key, "names %s, which holds no certificate; write a PEM file", quoted(name))
 	}
+	if l.cfg.AuthorityFiles == nil {
+		l.cfg.AuthorityFiles = map[string]secretFile{}
+	}
+	l.cfg.AuthorityFiles[key] = secretFile{name, session.Secret(bytes.TrimSpace(data))}
 }
 
 func (l *loader) checkKeyPair(certAt, certFile, keyAt, keyFile string) {

@@ -19,17 +19,22 @@ import (
 )
 
 const (
-	secretLook = 2 * time.Second // between looks at the files that secrets are in
+	secretLook    = 2 * time.Second  // between looks at the files that secrets are in
+	authorityLook = 10 * time.Second // and at those of authorities
 	// promoteAfter is how long new sealing keys only open: by then every replica
 	// has looked at the file.
 	promoteAfter = 30 * time.Second
 	untriedLooks = 5 // are left out after nobody gave a word on a new secret
 )
 
-// followed is a secret that was read from a file and may be exchanged there
-// while the program runs. Certificates and keys_file follow theirs by themselves.
+// followed is what was read from a file, a secret or authorities, and may be
+// exchanged there while the program runs. Certificates and keys_file follow theirs
+// by themselves.
 type followed struct {
+	what      string // a changed one is in the log
 	key, path string
+	most      int64         // bytes that the file may have
+	every     time.Duration // between two looks
 	// take takes the new secret, having tried it where it can be tried. Its error
 	// says why the old one stays, and never holds the secret; session.ErrUntried:
 	// nobody gave a word on it, and it is to be tried again.
@@ -44,7 +49,7 @@ type followed struct {
 	seen    fs.FileInfo    // guarded by mu: how the file was at the last look; nil: there was none
 }
 
-// follower looks at files of secrets.
+// follower looks at files of secrets and of authorities.
 type follower struct {
 	log     *slog.Logger
 	counted *prometheus.CounterVec
@@ -54,7 +59,7 @@ type follower struct {
 
 func newFollower(log *slog.Logger, write func(audit.Event) error, reg prometheus.Registerer) *follower {
 	f := &follower{log: log, audit: write, counted: prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "anteroom_secret_reloads_total", Help: "Changed files of secrets, by key and whether the new one is used.",
+		Name: "anteroom_secret_reloads_total", Help: "Changed files of secrets and authorities, by key and whether the new one is used.",
 	}, []string{"key", "result"})}
 	reg.MustRegister(f.counted)
 	return f
@@ -66,10 +71,23 @@ func (f *follower) follow(cfg *Config, key string, take func(ctx context.Context
 	if !ok {
 		return nil
 	}
-	x := &followed{key: key, path: from.Path, take: take, used: from.Text}
+	return f.add(&followed{what: "a changed secret", key: key, path: from.Path, most: maxSecretBytes, every: secretLook, take: take, used: from.Text})
+}
+
+// followAuthorities adds a key that names a file of authorities, if it is set.
+func (f *follower) followAuthorities(cfg *Config, key string, renew func(pem string) error) *followed {
+	from, ok := cfg.AuthorityFiles[key]
+	if !ok {
+		return nil
+	}
+	return f.add(&followed{what: "a changed file of authorities", key: key, path: from.Path, most: session.AuthoritiesMost, every: authorityLook,
+		take: func(_ context.Context, pem string) error { return renew(pem) }, used: from.Text})
+}
+
+func (f *follower) add(x *followed) *followed {
 	f.all = append(f.all, x)
-	f.counted.WithLabelValues(key, "used")
-	f.counted.WithLabelValues(key, "refused")
+	f.counted.WithLabelValues(x.key, "used")
+	f.counted.WithLabelValues(x.key, "refused")
 	return x
 }
 
@@ -78,7 +96,7 @@ func (f *follower) run(ctx context.Context) {
 	var looking sync.WaitGroup // each by itself: trying one may take a while
 	for _, x := range f.all {
 		looking.Go(func() {
-			tick := time.NewTicker(secretLook)
+			tick := time.NewTicker(x.every)
 			defer tick.Stop()
 			for {
 				select {
@@ -128,7 +146,7 @@ func (f *follower) look(ctx context.Context, x *followed, atOnce bool) {
 		x.rest = untriedLooks
 		if x.waits != session.Secret(text) {
 			x.waits = session.Secret(text)
-			f.log.Warn("a changed secret waits to be tried; the old one stays until then", "key", x.key, "file", x.path, "error", err)
+			f.log.Warn(x.what+" waits to be tried; the old one stays until then", "key", x.key, "file", x.path, "error", err)
 		}
 		return
 	default:
@@ -137,7 +155,7 @@ func (f *follower) look(ctx context.Context, x *followed, atOnce bool) {
 	}
 	x.used, x.refused, x.waits = session.Secret(text), "", ""
 	f.counted.WithLabelValues(x.key, "used").Inc()
-	f.log.Info("a changed secret is used", "key", x.key, "file", x.path)
+	f.log.Info(x.what+" is used", "key", x.key, "file", x.path)
 }
 
 // unreadable stands for a secret that cannot be read.
@@ -150,7 +168,7 @@ func (f *follower) complain(x *followed, of session.Secret, err error) {
 	}
 	x.refused = of
 	f.refuse(x.key)
-	f.log.Error("a changed secret is not used; the old one stays", "key", x.key, "file", x.path, "error", err)
+	f.log.Error(x.what+" is not used; the old one stays", "key", x.key, "file", x.path, "error", err)
 }
 
 // refuse counts, writes down and so has watched that a changed secret is not used.
@@ -163,7 +181,7 @@ func (f *follower) refuse(key string) {
 
 // read reads the file as the configuration does.
 func (x *followed) read() (string, fs.FileInfo, error) {
-	data, info, err := session.ReadFile(x.path, maxSecretBytes)
+	data, info, err := session.ReadFile(x.path, x.most)
 	return strings.TrimSpace(string(data)), info, err
 }
 
@@ -221,8 +239,14 @@ func (h *house) followSecrets(codec *session.Codec) {
 			return err
 		})
 	}
+	h.followAuthorities()
 	h.promote = time.AfterFunc(time.Hour, codec.Promote)
 	h.promote.Stop()
+}
+
+// followAuthorities has those by whom others are known follow their files.
+func (h *house) followAuthorities() {
+	h.secrets.followAuthorities(h.cfg, "nextcloud.ca_file", h.nextcloud.Transport.(*session.Transport).RenewAuthorities)
 }
 
 // passwordTrial is how long servers may take to judge a service account's password.

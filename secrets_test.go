@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +18,7 @@ import (
 	"anteroom/proxy/audit"
 	"anteroom/proxy/authn"
 	"anteroom/session"
+	"anteroom/test/loopback"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -123,6 +127,59 @@ func TestFollowedFromTheStart(t *testing.T) {
 	}
 	if taken != "canary-two" || tried != 3 || strings.Count(log.String(), "waits to be tried") != 1 || strings.Contains(log.String(), "canary") {
 		t.Errorf("taken: %v, after %d tries\n%s", taken == "canary-two", tried, log)
+	}
+}
+
+// TestFollowedAuthorities: each file of authorities is followed: what it has
+// counts for the next connection, and a broken one is reported and changes nothing.
+func TestFollowedAuthorities(t *testing.T) {
+	old, next := loopback.Certificate(t), loopback.Certificate(t)
+	cloud := httptest.NewUnstartedServer(http.NotFoundHandler())
+	cloud.TLS = &tls.Config{Certificates: []tls.Certificate{next.Issue(t).TLS(t)}}
+	cloud.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
+	cloud.StartTLS()
+	defer cloud.Close()
+	file, _ := old.Files(t)
+	said, lines := new(output), new(output)
+	sys := system{Environ: []string{"NEXTCLOUD_BASE_URL=" + cloud.URL, "NEXTCLOUD_CLIENT_ID=x", "NEXTCLOUD_CLIENT_SECRET=y", "ANTEROOM_UPSTREAM=http://localhost:1",
+		"ANTEROOM_SERVER_PUBLIC_URL=http://localhost:8000", "ANTEROOM_NEXTCLOUD_CA_FILE=" + file}, Out: lines, Err: said}
+	cfg, faults := loadConfig("", false, sys.lookup, sys.Environ)
+	if len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	h, err := build(cfg, slog.New(slog.NewTextHandler(said, nil)), sys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.audit.Close()
+	defer h.sessions.Close(t.Context())
+	followed := map[string]bool{}
+	loopback.FollowAuthorities(t, old, next, func(pem string) error {
+		if err := errors.Join(os.WriteFile(file+".new", []byte(pem), 0o600), os.Rename(file+".new", file)); err != nil {
+			t.Fatal(err)
+		}
+		before := strings.Count(said.String(), "authorities is not used")
+		for _, x := range h.secrets.all {
+			followed[x.key] = true
+			h.secrets.look(t.Context(), x, false)
+			h.secrets.look(t.Context(), x, false)
+		}
+		if n := strings.Count(said.String(), "authorities is not used") - before; n > 0 {
+			return fmt.Errorf("%d files are complained of", n)
+		}
+		return nil
+	}, func() error {
+		resp, err := h.nextcloud.Get(cloud.URL)
+		if err == nil {
+			resp.Body.Close()
+		}
+		return err
+	})
+	h.audit.Close()
+	for _, key := range []string{"nextcloud.ca_file"} {
+		if !followed[key] || strings.Count(lines.String(), `"operation":"`+key+`"`) != 2 {
+			t.Errorf("%s: followed: %v; audit lines:\n%s\nwant it followed, and two lines", key, followed[key], lines)
+		}
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 type NextcloudConfig struct {
 	URL       string        `yaml:"url" doc:"base URL of Nextcloud as browsers see it, with its webroot if it has one"`
 	ConnectTo string        `yaml:"connect_to" doc:"host:port to dial instead of the URL's own, where this process reaches Nextcloud by another name; Host header and certificate stay those of url"`
-	CAFile    string        `yaml:"ca_file" doc:"PEM file of authorities to trust for Nextcloud, instead of the system's"`
+	CAFile    string        `yaml:"ca_file" doc:"PEM file of authorities to trust for Nextcloud, instead of the system's; read again when it changes"`
 	Pins      []string      `yaml:"pins" doc:"SPKI SHA-256 pins (base64) of Nextcloud's chain; at least two, one a backup"`
 	Timeout   time.Duration `yaml:"timeout" default:"10s" doc:"how long one call to Nextcloud may take"`
 }

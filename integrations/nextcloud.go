@@ -22,7 +22,7 @@ import (
 // NewClient makes the HTTP client for Nextcloud: its authorities and pins, its
 // address if that is not the URL's own, its timeout. It keeps no cookies: a
 // Nextcloud cookie beats the Authorization header, and a jar shared by callers
-// would mix their identities.
+// would mix their identities. Its Transport is a *session.Transport.
 func NewClient(cfg NextcloudConfig) (*http.Client, error) {
 	base, err := url.Parse(cfg.URL)
 	if err != nil {
@@ -37,17 +37,16 @@ func NewClient(cfg NextcloudConfig) (*http.Client, error) {
 		IdleConnTimeout:       90 * time.Second,
 		ForceAttemptHTTP2:     true,
 	}
-	if cfg.CAFile != "" {
-		if t.TLSClientConfig.RootCAs, err = session.ReadAuthorities(cfg.CAFile); err != nil {
-			return nil, fmt.Errorf("nextcloud.ca_file: %w", err)
-		}
+	by, err := session.OpenAuthorities(cfg.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("nextcloud.ca_file: %w", err)
 	}
 	if len(cfg.Pins) > 0 {
 		if t.TLSClientConfig.VerifyConnection, err = pinned(cfg.Pins); err != nil {
 			return nil, fmt.Errorf("nextcloud.pins: %w", err)
 		}
 	}
-	return &http.Client{Transport: t, Timeout: cfg.Timeout}, nil
+	return &http.Client{Transport: session.NewTransport(t, by), Timeout: cfg.Timeout}, nil
 }
 
 // dialer dials connectTo wherever base's own address is meant.

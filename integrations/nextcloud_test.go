@@ -2,15 +2,22 @@ package integrations
 
 import (
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/pem"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"anteroom/session"
+	"anteroom/test/loopback"
 )
 
 func pin(b []byte) string { s := sha256.Sum256(b); return base64.StdEncoding.EncodeToString(s[:]) }
@@ -52,6 +59,43 @@ func TestPinsAndAuthorities(t *testing.T) {
 				resp.Body.Close()
 			}
 		})
+	}
+}
+
+// TestAuthoritiesChange: Nextcloud is known by the authorities that were given
+// last, and pins hold with any of them.
+func TestAuthoritiesChange(t *testing.T) {
+	old, next := loopback.Certificate(t), loopback.Certificate(t)
+	cert := next.Issue(t).TLS(t)
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	srv.TLS, srv.EnableHTTP2 = &tls.Config{Certificates: []tls.Certificate{cert}}, true
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	srv.StartTLS()
+	defer srv.Close()
+	file, _ := old.Files(t)
+	asking := func(pins ...string) (renew func(string) error, ask func() error) {
+		c, err := NewClient(NextcloudConfig{URL: srv.URL, CAFile: file, Pins: pins, Timeout: 5 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Transport.(*session.Transport).RenewAuthorities, func() error {
+			resp, err := c.Get(srv.URL)
+			if err == nil {
+				resp.Body.Close()
+			}
+			return err
+		}
+	}
+	for _, pins := range [][]string{nil, {pin([]byte("a backup")), pin(cert.Leaf.RawSubjectPublicKeyInfo)}} {
+		renew, ask := asking(pins...)
+		loopback.FollowAuthorities(t, old, next, renew, ask)
+	}
+	renew, ask := asking(pin([]byte("another")), pin(nil))
+	if err := renew(string(next.Cert)); err != nil {
+		t.Fatal(err)
+	}
+	if err := ask(); err == nil || !strings.Contains(err.Error(), "pinned") {
+		t.Errorf("a key that is not pinned, of an authority that came later: %v, want it refused", err)
 	}
 }
 

@@ -238,9 +238,7 @@ func (r *Rotation) exchange(ctx context.Context, old session.Credential) (sessio
 // late is still the only one.
 func patient(c http.Client) http.Client {
 	c.Timeout = 0
-	if t, ok := c.Transport.(*http.Transport); ok {
-		t = t.Clone()
-		t.ResponseHeaderTimeout, t.DisableKeepAlives = 0, true
+	if t := session.Derive(c.Transport, func(t *http.Transport) { t.ResponseHeaderTimeout, t.DisableKeepAlives = 0, true }); t != nil {
 		c.Transport = t
 	}
 	return c

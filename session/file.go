@@ -43,15 +43,20 @@ func ReadFile(name string, limit int64) ([]byte, fs.FileInfo, error) {
 	return data, info, nil
 }
 
-// pemMost bounds a file of certificates: a system's authorities are a quarter of it.
-const pemMost = 1 << 20
+// AuthoritiesMost bounds a file of certificates, in bytes: a system's authorities
+// are a quarter of it.
+const AuthoritiesMost = 1 << 20
 
 // ReadAuthorities reads a PEM file of those who may vouch for others.
 func ReadAuthorities(name string) (*x509.CertPool, error) {
-	pem, _, err := ReadFile(name, pemMost)
+	pem, _, err := ReadFile(name, AuthoritiesMost)
 	if err != nil {
 		return nil, err
 	}
+	return authoritiesIn(pem)
+}
+
+func authoritiesIn(pem []byte) (*x509.CertPool, error) {
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(pem) {
 		return nil, errors.New("holds no certificate")
@@ -62,11 +67,11 @@ func ReadAuthorities(name string) (*x509.CertPool, error) {
 // ReadKeyPair reads PEM files of a certificate, with what leads to its
 // authority, and of its key.
 func ReadKeyPair(cert, key string) (*tls.Certificate, error) {
-	certPEM, _, err := ReadFile(cert, pemMost)
+	certPEM, _, err := ReadFile(cert, AuthoritiesMost)
 	if err != nil {
 		return nil, fmt.Errorf("the certificate: %w", err)
 	}
-	keyPEM, _, err := ReadFile(key, pemMost)
+	keyPEM, _, err := ReadFile(key, AuthoritiesMost)
 	if err != nil {
 		return nil, fmt.Errorf("the key: %w", err)
 	}

@@ -32,7 +32,7 @@ const (
 	Request        Kind = "request"         // a request to the application was answered
 	Begun          Kind = "begun"           // a request may go on; what came of it is a line of its own
 	Alert          Kind = "alert"           // a rule of watch found something
-	SecretRefused  Kind = "secret_refused"  // a changed secret is not used; Operation is its key
+	SecretRefused  Kind = "secret_refused"  // a changed secret, or file of authorities, is not used; Operation is its key
 )
 
 // What the stream says of itself.

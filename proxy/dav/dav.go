@@ -24,6 +24,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"anteroom/integrations"
+	"anteroom/session"
 	"anteroom/session/semaphore"
 )
 
@@ -52,7 +53,7 @@ type Call struct {
 type Service struct {
 	o         Options
 	mounts    table
-	wire      *http.Transport
+	wire      *session.Transport
 	proxy     *httputil.ReverseProxy
 	uploads   *semaphore.Keyed // a place for each upload that is being cut up, by caller
 	documents *semaphore.Keyed // and for each large body of XML
@@ -115,24 +116,20 @@ func New(cfg integrations.Config, o Options) (*Service, error) {
 // newTransport is the client's for large bodies: it waits for 100 Continue,
 // decodes nothing, and lets an answer take its time. nil for a client whose
 // authorities and pins it could not have.
-func newTransport(c *http.Client) *http.Transport {
+func newTransport(c *http.Client) *session.Transport {
 	next := c.Transport
 	if next == nil {
 		next = http.DefaultTransport
 	}
-	t, ok := next.(*http.Transport)
-	if !ok {
-		return nil
-	}
-	t = t.Clone()
-	t.Proxy = nil
-	t.DisableCompression = true
-	t.ExpectContinueTimeout = continueTime
-	t.ResponseHeaderTimeout = answerTime
-	t.MaxIdleConnsPerHost = idleConns
-	t.IdleConnTimeout = idleTime
-	t.MaxResponseHeaderBytes = maxHeader
-	return t
+	return session.Derive(next, func(t *http.Transport) {
+		t.Proxy = nil
+		t.DisableCompression = true
+		t.ExpectContinueTimeout = continueTime
+		t.ResponseHeaderTimeout = answerTime
+		t.MaxIdleConnsPerHost = idleConns
+		t.IdleConnTimeout = idleTime
+		t.MaxResponseHeaderBytes = maxHeader
+	})
 }
 
 // Mounts lists what is served.

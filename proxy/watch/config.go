@@ -19,7 +19,7 @@ type Config struct {
 	Learning          time.Duration `yaml:"learning" default:"1h" doc:"after somebody is first seen by this process, their devices are learned and not reported for so long"`
 	RevokedSession    throttle.Rate `yaml:"revoked_session" default:"1 in 1h" doc:"uses of a session that was signed out, replaced or revoked, or of its token; or off"`
 	ServiceCredential throttle.Rate `yaml:"service_credential" default:"1 in 10m" doc:"refusals of a service account's credential by Nextcloud or the mail server; or off"`
-	SecretRefused     throttle.Rate `yaml:"secret_refused" default:"1 in 10m" doc:"changed files of secrets that are no good, or would put a retired key back; or off"`
+	SecretRefused     throttle.Rate `yaml:"secret_refused" default:"1 in 10m" doc:"changed files of secrets or authorities that are no good, or would put a retired key back; or off"`
 	BulkDownload      throttle.Rate `yaml:"bulk_download" default:"500 in 10m" doc:"different files, mails, contacts and events that one person or client reads; or off"`
 	BulkMiB           throttle.Rate `yaml:"bulk_mib" default:"4096 in 10m" doc:"mebibytes that one person or client reads by DAV and the JSON API; or off"`
 	BulkDelete        throttle.Rate `yaml:"bulk_delete" default:"100 in 10m" doc:"different things that one person or client deletes (a folder is one); or off"`

@@ -35,17 +35,17 @@ func refreshTransport(c *http.Client) http.RoundTripper {
 	if next == nil {
 		next = http.DefaultTransport
 	}
-	t, ok := next.(*http.Transport)
-	if !ok {
+	t := session.Derive(next, func(t *http.Transport) {
+		t.DisableKeepAlives, t.MaxConnsPerHost, t.ResponseHeaderTimeout = true, maxRefreshes, 0
+		t.ForceAttemptHTTP2, t.Protocols = false, new(http.Protocols)
+		t.Protocols.SetHTTP1(true)
+		t.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
+		if t.TLSClientConfig != nil {
+			t.TLSClientConfig.NextProtos = nil
+		}
+	})
+	if t == nil {
 		return next
-	}
-	t = t.Clone()
-	t.DisableKeepAlives, t.MaxConnsPerHost, t.ResponseHeaderTimeout = true, maxRefreshes, 0
-	t.ForceAttemptHTTP2, t.Protocols = false, new(http.Protocols)
-	t.Protocols.SetHTTP1(true)
-	t.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
-	if t.TLSClientConfig != nil {
-		t.TLSClientConfig.NextProtos = nil
 	}
 	return t
 }

@@ -189,3 +189,30 @@ func (p Pair) Pool() *x509.CertPool {
 	pool.AppendCertsFromPEM(p.Cert)
 	return pool
 }
+
+// FollowAuthorities wants a client to know a server, which has a certificate of
+// next, by whatever authorities it was given last. It begins with those of old;
+// renew gives it others in PEM, and connect has it ask the server something.
+func FollowAuthorities(t testing.TB, old, next Pair, renew func(pem string) error, connect func() error) {
+	t.Helper()
+	for _, step := range []struct {
+		name, pem string
+		taken, in bool
+	}{
+		{"at first", string(old.Cert), true, false},
+		{"with a broken file", "no certificate", false, false},
+		{"with the next", string(next.Cert), true, true},
+		{"with a broken file again", "no certificate", false, true},
+		{"with both", string(old.Cert) + string(next.Cert), true, true},
+		{"with the old alone", string(old.Cert), true, false},
+	} {
+		if step.name != "at first" {
+			if err := renew(step.pem); (err == nil) != step.taken {
+				t.Errorf("%s: taken up: %v, want that: %v", step.name, err, step.taken)
+			}
+		}
+		if err := connect(); (err == nil) != step.in {
+			t.Errorf("%s: connecting: %v, want it to go well: %v", step.name, err, step.in)
+		}
+	}
+}
