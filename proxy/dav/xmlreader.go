@@ -77,7 +77,9 @@ func (r *rewritten) fill() {
 		out, used, fault = r.x.feed(out, chunk, last)
 	}
 	r.b.out, r.ready = out, out
-	r.held = copy(r.b.in, chunk[used:])
+	if r.held = len(chunk) - used; used > 0 { // else a long tag that drips in would be copied at every byte
+		copy(r.b.in, chunk[used:])
+	}
 	switch {
 	case fault != nil:
 		r.err = fault

@@ -19,8 +19,9 @@ import (
 	"anteroom/session"
 )
 
-// cutTime is how long a WebSocket may take to be over once it is cut off.
-const cutTime = time.Second
+// cutTime is how long a WebSocket may take to be over once it is cut off: what
+// it is given, and room for a busy machine.
+const cutTime = frameTime + lingerTime + 2*time.Second
 
 // tunnel is a WebSocket under way, as its two ends and the proxy see it.
 type tunnel struct {
