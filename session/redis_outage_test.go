@@ -34,10 +34,10 @@ func TestRedisKilled(t *testing.T) {
 			storetest.Within(t, 1500*time.Millisecond, "Disconnected", w.Disconnects)
 			start := time.Now()
 			for range 20 {
-				allFail(t, r, 100*time.Millisecond)
+				allFail(t, r, 900*time.Millisecond)
 			}
-			if took := time.Since(start); took > time.Second {
-				t.Errorf("300 operations while down took %v, want under 1 s", took)
+			if took := time.Since(start); took > 3*time.Second { // 20 s, were each to wait for Redis
+				t.Errorf("300 operations while down took %v, want none to wait", took)
 			}
 			s.Restart()
 			recovers(t, r, "k")
@@ -87,7 +87,7 @@ func TestRedisFrozen(t *testing.T) {
 	frozen := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, _, err := r.Load(ctx, "k"); !errors.Is(err, context.DeadlineExceeded) || time.Since(frozen) > 450*time.Millisecond {
+	if _, _, err := r.Load(ctx, "k"); !errors.Is(err, context.DeadlineExceeded) || time.Since(frozen) > 900*time.Millisecond {
 		t.Errorf("Load(context of 50 ms) = %v after %v, want its end then", err, time.Since(frozen))
 	}
 	allFail(t, r, 1200*time.Millisecond)

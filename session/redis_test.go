@@ -195,7 +195,7 @@ func oneFrozen(t *testing.T, c *redistest.Cluster, cfg session.RedisConfig) {
 		t.Errorf("Load from the frozen = %v in %v, want an error in 1.2 s", err, time.Since(start))
 	}
 	start = time.Now()
-	if _, found, err := r.Load(t.Context(), keys[1]); !found || err != nil || time.Since(start) > 450*time.Millisecond {
+	if _, found, err := r.Load(t.Context(), keys[1]); !found || err != nil || time.Since(start) > 900*time.Millisecond {
 		t.Errorf("Load from another = %v, %v in %v, want it at once", found, err, time.Since(start))
 	}
 	storetest.Within(t, 1500*time.Millisecond, "Disconnected", w.Disconnects)
