@@ -36,20 +36,20 @@ test: setup lint unit real chart published ## all there is to check: installs wh
 
 unit: ## hermetic tests, race detector on, in random order
 	$(call section,unit tests)
-	@go test -race -shuffle=on ./...
+	@go test -race -vet=off -shuffle=on ./... # vetted by lint
 
 # Tests that say they are parallel wait more than they compute: more of them than cores.
 real: setup ## suites against real providers, a real application and a real browser; ARGS="-run TestPanva -v"
 	$(call section,suites against real servers)
-	@go test -tags real -count=1 -timeout 40m -parallel 8 $(ARGS) ./test/real ./test/docs
+	@go test -tags real -vet=off -count=1 -timeout 40m -parallel 8 $(ARGS) ./test/real ./test/docs
 
 chart: setup ## the Helm chart against Helm, kubeconform, kube-score and a kube-apiserver; ARGS=-update writes what is made of it
 	$(call section,Helm chart)
-	@go test -tags real -count=1 -timeout 10m ./test/chart $(ARGS)
+	@go test -tags real -vet=off -count=1 -timeout 10m ./test/chart $(ARGS)
 
 published: setup ## what is published: built, looked at, installed, run and removed; needs root
 	$(call section,what is published)
-	@go test -tags real -count=1 -timeout 30m $(ARGS) ./test/package
+	@go test -tags real -vet=off -count=1 -timeout 30m $(ARGS) ./test/package
 
 # Left out of gosec: errors that nobody can do anything about (G104: staticcheck
 # and review look at those), files that the operator names (G304, G703). demo is a
@@ -77,7 +77,7 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 	done
 
 soak: setup ## replicas under a moderate load for half an hour: nothing may grow; SOAK=5m for less
-	@SOAK=$(or $(SOAK),30m) go test -tags real -count=1 -timeout 3h -v -run '^TestSoak$$' ./test/real | grep -E '^ *(soak_test|fleet_test|---|ok|FAIL|PASS)'
+	@SOAK=$(or $(SOAK),30m) go test -tags real -vet=off -count=1 -timeout 3h -v -run '^TestSoak$$' ./test/real | grep -E '^ *(soak_test|fleet_test|---|ok|FAIL|PASS)'
 
 bench: setup build ## measure against bare net/http and a bare ReverseProxy; prints one table
 	@go run ./test/bench ./anteroom

@@ -15,6 +15,7 @@ import (
 // alone: to the principal, to what is its own, and to what is in it. It has to
 // lead there however the services are laid out, and to nowhere but Anteroom.
 func TestDAVDiscovery(t *testing.T) {
+	t.Parallel()
 	sabre, radicale := startSabre(t), startRadicale(t)
 	radicale.make(t, "MKCALENDAR", "/alice/ward/", `<c:mkcalendar xmlns:c="urn:ietf:params:xml:ns:caldav"/>`)
 	for _, c := range []struct {

@@ -15,6 +15,7 @@ import (
 // TestLitmus runs the litmus suites against a server and against the same kind
 // of server through Anteroom: each named test has to come out the same.
 func TestLitmus(t *testing.T) {
+	t.Parallel()
 	for name, start := range map[string]func(*testing.T) *davServer{"sabre": startSabre, "apache": startApache} {
 		t.Run(name, func(t *testing.T) {
 			outcomes := map[string]map[string]string{}

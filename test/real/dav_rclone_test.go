@@ -20,6 +20,7 @@ import (
 // already is not sent again, and what changed is. Sabre has no times of
 // Nextcloud's, so that rclone is told to go by sizes there.
 func TestRclone(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name, vendor string
 		start        func(*testing.T) *davServer

@@ -18,6 +18,7 @@ import (
 // nothing changed nothing is sent. It is told the site's name alone, and finds
 // the rest (RFC 6764). The calendar is then read with khal.
 func TestVdirsyncer(t *testing.T) {
+	t.Parallel()
 	for name, start := range map[string]func(*testing.T) *davServer{"sabre": startSabre, "radicale": startRadicale} {
 		t.Run(name, func(t *testing.T) {
 			bothWays(t, start, func(t *testing.T, d *davServer, at wayToDAV) { syncs(t, d, at) })

@@ -330,6 +330,7 @@ func TestMailRefusals(t *testing.T) {
 
 // TestMailRestart stops Dovecot between two calls.
 func TestMailRestart(t *testing.T) {
+	t.Parallel()
 	m := startMail(t)
 	p := m.site(t, "imaps://localhost:"+m.imaps, "smtps://localhost:"+m.smtps, mailSecret)
 	m.deliver(t, "1.test", "From: ann@example.test\r\nSubject: stays\r\n\r\ntext\r\n")
