@@ -115,9 +115,10 @@ func (r *Redis) RenewPassword(ctx context.Context, password Secret) error {
 	defer c.Close()
 	ctx, cancel := context.WithTimeout(ctx, redisTrial)
 	defer cancel()
-	switch err := c.Ping(ctx).Err(); {
-	case err == nil:
-	case redisWordOf(err) == redisRefused:
+	// A command that the documented ACL grants, which PING is not of.
+	switch err := c.Get(ctx, r.probeKey()).Err(); redisWordOf(err) {
+	case redisAnswered:
+	case redisRefused:
 		return fmt.Errorf("redis does not let us in with it: %w", err)
 	default:
 		return fmt.Errorf("%w: redis: %w", ErrUntried, err)
@@ -179,6 +180,7 @@ func (r *Redis) sessionKey(key string) string { return r.prefix + ":s:" + key }
 func (r *Redis) nameKey(name string) string   { return r.prefix + ":n:" + name }
 func (r *Redis) recordKey(key string) string  { return r.prefix + ":r:" + key }
 func (r *Redis) onceKey(key string) string    { return r.prefix + ":o:" + key }
+func (r *Redis) probeKey() string             { return r.prefix + ":probe" }
 func (r *Redis) changes() string              { return r.prefix + ":changes" }
 
 // Get implements Store.
@@ -235,7 +237,7 @@ func (r *Redis) Once(ctx context.Context, key string, ttl time.Duration) (bool, 
 // Writable implements Shared. It writes, and leaves nothing behind for long.
 func (r *Redis) Writable(ctx context.Context) error {
 	_, err := redisAsk(ctx, r, "write", func(ctx context.Context) (string, error) {
-		s, err := r.client.Set(ctx, r.prefix+":probe", strconv.FormatInt(r.o.Now().Unix(), 10), time.Second).Result()
+		s, err := r.client.Set(ctx, r.probeKey(), strconv.FormatInt(r.o.Now().Unix(), 10), time.Second).Result()
 		if err == nil {
 			r.mu.Lock()
 			r.setWord(nil, false)

@@ -10,7 +10,7 @@ import (
 // TestRedisPasswordExchange: a new password is used once Redis lets one in with
 // it; one that it does not leaves all as it was.
 func TestRedisPasswordExchange(t *testing.T) {
-	const acl = " ~* &* +@all"
+	const acl = " " + redistest.ACL
 	s := redistest.Start(t, redistest.Options{Users: map[string]string{"anteroom": "on >one" + acl}})
 	r, err := OpenRedis(RedisConfig{URL: Secret("redis://" + s.Addr), Username: "anteroom", Password: "one"}, RedisOptions{})
 	if err != nil {
