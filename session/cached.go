@@ -194,6 +194,9 @@ func (m *Manager) reread(ctx context.Context, l *live) error {
 	case saved.Version > now || l.refused.Swap(false):
 		rec, err := m.open(l.secret, saved)
 		if err != nil {
+			l.confirm(m.confirmed(l).UnixNano()) // from here on it is grace
+			l.epoch.Store(0)
+			l.refused.Store(true)
 			m.o.Log.Warn("session record is unreadable", "error", err)
 			return err
 		}
