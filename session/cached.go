@@ -224,11 +224,11 @@ func (m *Manager) take(l *live, rec *record) {
 // find looks among the sessions this process knows, then in the store.
 func (m *Manager) find(ctx context.Context, token string) (*live, error) {
 	key := keyOf(token)
+	if m.buried(key) != nil { // first: a reading that began before may have made it known
+		return nil, ErrNone
+	}
 	if l, ok := m.known.Load(key); ok {
 		return l.(*live), nil
-	}
-	if _, dead := m.graves.Load(key); dead {
-		return nil, ErrNone
 	}
 	f := m.startLoading(ctx, key, secretOf(token))
 	if err := f.wait(ctx, false); err != nil {

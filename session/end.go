@@ -110,13 +110,17 @@ func (m *Manager) carried(r *http.Request) (found []*live, unread []string, err 
 		if len(token) != tokenLen(32) {
 			continue
 		}
+		key := keyOf(token)
 		l, e := m.find(WithJar(ctx, nil, r), token)
+		if g := m.buried(key); g != nil {
+			e = m.tellGrave(ctx, key, g)
+		}
 		switch {
-		case e == nil:
+		case l != nil:
 			m.freshen(ctx, l)
 			found = append(found, l)
-		case !errors.Is(e, ErrNone):
-			unread, err = append(unread, keyOf(token)), e
+		case e != nil && !errors.Is(e, ErrNone):
+			unread, err = append(unread, key), e
 		}
 	}
 	return found, unread, err
@@ -323,9 +327,20 @@ func (m *Manager) bury(key string, why End) {
 	if m.alone || m.dug.Load() >= mostGraves {
 		return
 	}
-	if _, there := m.graves.LoadOrStore(key, &grave{Ended{Why: why, Orphaned: true}, m.o.Now()}); !there {
-		m.dug.Add(1)
+	m.dug.Add(1) // before it is there: see buried
+	if _, there := m.graves.LoadOrStore(key, &grave{Ended{Why: why, Orphaned: true}, m.o.Now()}); there {
+		m.dug.Add(-1)
 	}
+}
+
+// buried is the grave of a key; nil if it has none, as nearly always.
+func (m *Manager) buried(key string) *grave {
+	if m.dug.Load() == 0 {
+		return nil
+	}
+	v, _ := m.graves.Load(key)
+	g, _ := v.(*grave)
+	return g
 }
 
 // tellGraves tells the store of the sessions that ended while it was away, as
@@ -334,14 +349,19 @@ func (m *Manager) bury(key string, why End) {
 func (m *Manager) tellGraves(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
-	m.graves.Range(func(key, v any) bool {
-		g := v.(*grave)
-		_, err := m.st.End(ctx, key.(string), g.end)
-		if err == nil || m.o.Now().Sub(g.dug) > m.cfg.Lifetime {
-			if _, there := m.graves.LoadAndDelete(key); there {
-				m.dug.Add(-1)
-			}
+	m.graves.Range(func(key, v any) bool { return m.tellGrave(ctx, key.(string), v.(*grave)) == nil })
+}
+
+// tellGrave tells the store of one. The error is ErrUnavailable.
+func (m *Manager) tellGrave(ctx context.Context, key string, g *grave) error {
+	_, err := m.st.End(ctx, key, g.end)
+	if err == nil || m.o.Now().Sub(g.dug) > m.cfg.Lifetime {
+		if m.graves.CompareAndDelete(key, g) {
+			m.dug.Add(-1)
 		}
-		return err == nil
-	})
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nil
 }

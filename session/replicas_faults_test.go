@@ -114,19 +114,21 @@ func TestEndHeardWhileLoading(t *testing.T) {
 }
 
 // TestSignOutOfAnUnreadSession: at a replica that never saw it, while the store
-// is away. The browser keeps its cookie, to ask again; the replica keeps the
-// end, to tell it.
+// is away. The browser keeps its cookie, to ask again, in vain until the store
+// is back; the replica keeps the end, to tell it.
 func TestSignOutOfAnUnreadSession(t *testing.T) {
 	inFleet(t, 2, config, func(f *fleet) {
 		f.signIn(0)
 		f.lines[1].cut(down)
 		_, r := f.b.exchange()
-		w := httptest.NewRecorder()
-		if _, err := f.ms[1].End(f.Context(), w, r, session.EndSignedOut); !errors.Is(err, session.ErrUnavailable) {
-			f.Errorf("End = %v, want ErrUnavailable", err)
-		}
-		if c := w.Result().Cookies(); len(c) != 0 {
-			f.Errorf("a sign-out that failed set %v", c)
+		for range 2 {
+			w := httptest.NewRecorder()
+			if _, err := f.ms[1].End(f.Context(), w, r, session.EndSignedOut); !errors.Is(err, session.ErrUnavailable) {
+				f.Errorf("End = %v, want ErrUnavailable", err)
+			}
+			if c := w.Result().Cookies(); len(c) != 0 {
+				f.Errorf("a sign-out that failed set %v", c)
+			}
 		}
 		if _, err := f.ms[1].Load(r); !errors.Is(err, session.ErrNone) {
 			f.Errorf("Load at once = %v, want ErrNone", err)
@@ -138,6 +140,56 @@ func TestSignOutOfAnUnreadSession(t *testing.T) {
 				f.Errorf("Load at %d once the store is back = %v, want ErrNone", at, err)
 			}
 		}
+	})
+}
+
+// TestSignOutGoesThroughAtOnce when it is asked for again and the store is back,
+// though nobody has heard so yet.
+func TestSignOutGoesThroughAtOnce(t *testing.T) {
+	inFleet(t, 2, config, func(f *fleet) {
+		f.signIn(0)
+		s := f.shim(1)
+		s.set(func() {
+			s.load = func(func() (session.Saved, bool, error)) (session.Saved, bool, error) {
+				return session.Saved{}, false, errDown
+			}
+		})
+		_, r := f.b.exchange()
+		f.ms[1].End(f.Context(), httptest.NewRecorder(), r, session.EndSignedOut)
+		if _, err := f.ms[1].End(f.Context(), httptest.NewRecorder(), r, session.EndSignedOut); err != nil {
+			f.Errorf("End again = %v, want it done", err)
+		}
+		time.Sleep(100 * time.Millisecond)
+		f.want(0, session.ErrNone)
+		if n := session.Graves(f.ms[1]); n != 0 {
+			f.Errorf("%d ends still to be told", n)
+		}
+	})
+}
+
+// TestSignOutWhileLoading: the session is being read for the first time when its
+// person signs out and does not wait. It is refused at once all the same.
+func TestSignOutWhileLoading(t *testing.T) {
+	inFleet(t, 2, config, func(f *fleet) {
+		s, gate := f.shim(1), make(chan struct{})
+		f.signIn(0)
+		s.set(func() {
+			s.load = func(next func() (session.Saved, bool, error)) (session.Saved, bool, error) {
+				defer func() { <-gate }()
+				return next()
+			}
+		})
+		_, r := f.b.exchange()
+		ctx, hangUp := context.WithCancel(r.Context())
+		time.AfterFunc(10*time.Millisecond, hangUp)
+		if _, err := f.ms[1].End(f.Context(), httptest.NewRecorder(), r.WithContext(ctx), session.EndSignedOut); !errors.Is(err, session.ErrUnavailable) {
+			f.Errorf("End = %v, want ErrUnavailable", err)
+		}
+		close(gate)
+		time.Sleep(time.Millisecond) // it has been read
+		f.want(1, session.ErrNone)
+		time.Sleep(10 * time.Second)
+		f.want(0, session.ErrNone)
 	})
 }
 
