@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"anteroom/session"
@@ -221,6 +222,44 @@ func TestFailoverForgetsAnEnd(t *testing.T) {
 			if _, err := m.Load(r); !errors.Is(err, session.ErrNone) {
 				f.Errorf("Load at %d after a failover that lost the end = %v, want ErrNone", at, err)
 			}
+		}
+	})
+}
+
+// TestFailoverForgetsNewTokens: the replica that has them tells the new master,
+// though the person has gone on at another, which must not present the old one.
+func TestFailoverForgetsNewTokens(t *testing.T) {
+	cfg := config
+	cfg.IdleTimeout = 4 * time.Hour
+	inFleet(t, 2, cfg, func(f *fleet) {
+		old, s := f.lines[0].Shared, f.shim(1)
+		f.signIn(0)
+		f.want(1, nil)
+		key := s.keys[0]
+		saved, _, _ := old.Load(f.Context(), key)
+		time.Sleep(13*time.Minute + 30*time.Second)
+		f.want(0, nil) // renews
+		time.Sleep(2 * time.Second)
+		promoted := &session.Memory{} // heard of the claim, and of nothing after it
+		if err := promoted.Begin(f.Context(), key, saved, 12*time.Hour, nil, time.Now().Add(12*time.Hour)); err != nil {
+			f.Fatal(err)
+		}
+		promoted.Claim(f.Context(), key, session.Claim{Owner: "the first", Version: 1, Hold: time.Second, Spend: true})
+		for _, l := range f.lines {
+			l.cut(down)
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		f.lines[0].Shared, s.Shared = promoted, promoted
+		for _, l := range f.lines {
+			l.mend()
+		}
+		for range 90 {
+			time.Sleep(time.Minute)
+			f.want(1, nil)
+		}
+		if n, reuses := f.p.counts(); reuses != 0 || n < 5 {
+			f.Errorf("%d refreshes, %d reuses in 90 minutes, want one each 13 minutes and none", n, reuses)
 		}
 	})
 }

@@ -153,18 +153,19 @@ func (m *Manager) put(ctx context.Context, l *live, rec record, ttl time.Duratio
 	return m.st.Save(ctx, l.key, v, ttl, owner)
 }
 
-// retold is for how long after an end the store is told of it again when it
-// comes back: a failover may have lost what it confirmed.
+// retold is for how long after an end or a change the store is told of it again
+// when it comes back: a failover may have lost what it confirmed.
 const retold = 10 * time.Minute
 
 // resync tells a store that is back what it could not be told, and what it may
 // have lost: ends first, then changes and uses. Sessions with streams are read,
-// for they may have ended meanwhile.
+// for they may have ended meanwhile, and those that changed lately, which tells
+// whether the store has it.
 func (m *Manager) resync() {
 	if m.alone { // nothing was away, and without a request nothing can be told
 		return
 	}
-	since := m.o.Now().Add(-retold)
+	since, epoch := m.o.Now().Add(-retold), m.trust.epoch.Load()
 	m.known.Range(func(_, v any) bool {
 		if l := v.(*live); l.ended.Load() {
 			m.tellEnd(l, l.endedSince(since))
@@ -184,6 +185,18 @@ func (m *Manager) resync() {
 		}
 		return m.ctx.Err() == nil
 	})
+	m.known.Range(func(_, v any) bool { // one after the other, for these may be most of all
+		if l := v.(*live); !l.ended.Load() && l.current.Load().changedSince(since) {
+			_ = m.reread(m.ctx, l)
+		}
+		return m.serving.Err() == nil && m.trust.epoch.Load() == epoch
+	})
+}
+
+// changedSince reports whether a session got another state after a time. How it
+// began is none: what the store has lost of that, nobody can tell it again.
+func (s *Session) changedSince(t time.Time) bool {
+	return s.Version > 1 && (s.Asked.After(t) || s.Tokens.Issued.After(t))
 }
 
 // settleAll tells the store, before the program stops, what it has not heard.
