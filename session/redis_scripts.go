@@ -63,7 +63,7 @@ return 1`)
 
 	// Only reads.
 	namedScript = newRedisScript(redisNow + `
-return redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. string.format('%.0f', now), '+inf', 'LIMIT', 0, ARGV[1])`)
+return redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. string.format('%.0f', now), '+inf', 'LIMIT', ARGV[1], ARGV[2])`)
 
 	// Again: sees its own value there and says so, touching nothing, for
 	// somebody may hold the next claim already.

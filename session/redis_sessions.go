@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -181,27 +182,30 @@ func (r *Redis) Release(ctx context.Context, key, owner string, spent bool) erro
 }
 
 // List implements Shared. It reads what the name holds, then the sessions; of
-// those that are over the name is rid.
+// those that are over the name is rid, so that they keep none that are not from
+// the list.
 func (r *Redis) List(ctx context.Context, name string) ([]Listed, error) {
-	return redisAsk(ctx, r, "list", func(ctx context.Context) ([]Listed, error) {
-		v, err := r.run(ctx, namedScript, r.nameKey(name), redisListed)
-		if err != nil {
-			return nil, err
-		}
-		keys, _ := v.([]any)
-		var out []Listed
-		var over []any
-		for len(keys) > 0 {
-			n := min(len(keys), redisBatch)
-			if out, over, err = r.readListed(ctx, keys[:n], out, over); err != nil {
+	return redisAsk(ctx, r, "list", func(ctx context.Context) (out []Listed, err error) {
+		for {
+			want := redisListed - len(out)
+			v, err := r.run(ctx, namedScript, r.nameKey(name), len(out), want)
+			if err != nil {
 				return nil, err
 			}
-			keys = keys[n:]
+			keys, _ := v.([]any)
+			var over []any
+			for batch := range slices.Chunk(keys, redisBatch) {
+				if out, over, err = r.readListed(ctx, batch, out, over); err != nil {
+					return nil, err
+				}
+			}
+			if len(over) > 0 {
+				err = r.client.ZRem(ctx, r.nameKey(name), over...).Err() // where it fails, they are left out next time too
+			}
+			if len(keys) < want || len(over) == 0 || err != nil {
+				return out, nil
+			}
 		}
-		if len(over) > 0 {
-			_ = r.client.ZRem(ctx, r.nameKey(name), over...).Err() // they are left out next time too
-		}
-		return out, nil
 	})
 }
 

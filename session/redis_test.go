@@ -405,3 +405,28 @@ func TestRedisKeepsNothing(t *testing.T) {
 		t.Errorf("%v are left, want nothing", admin.Keys(t.Context(), "*").Val())
 	}
 }
+
+// TestRedisListsBehindThoseThatAreOver: however many there are, of whom no list
+// was asked for since.
+func TestRedisListsBehindThoseThatAreOver(t *testing.T) {
+	s := redistest.Start(t, redistest.Options{})
+	admin := adminOf(s)
+	t.Cleanup(func() { admin.Close() })
+	r, ends := openRedis(t, session.RedisConfig{URL: session.Secret(s.URL())}), time.Now().Add(time.Hour)
+	for round := range 2 {
+		over := make([]redis.Z, 12_000)
+		for i := range over {
+			over[i] = redis.Z{Score: float64(ends.Add(-time.Minute).UnixMilli()), Member: fmt.Sprint("over", i)}
+		}
+		if err := admin.ZAdd(t.Context(), "anteroom:n:all", over...).Err(); err != nil {
+			t.Fatal(err)
+		}
+		key := fmt.Sprint("lives", round)
+		if err := r.Begin(t.Context(), key, session.Saved{Value: []byte("sealed"), Version: 1, Seen: time.Now()}, time.Hour, []string{"all"}, ends); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := r.List(t.Context(), "all"); err != nil || len(got) != round+1 {
+			t.Errorf("List = %d sessions, %v, want %d", len(got), err, round+1)
+		}
+	}
+}
