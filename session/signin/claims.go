@@ -41,15 +41,20 @@ func identityOf(names Claims, how session.Method, idToken, userinfo map[string]a
 	if !verified(claim("email_verified")) {
 		dropEmail(&who, names)
 	}
-	groups := claim(names.Groups)
-	if groups == nil && names.Groups == "groups" {
-		groups = claim("roles") // Nextcloud's oidc app before 2.0 at userinfo
-	}
 	var err error
-	if who.Groups, err = groupsOf(groups); err != nil {
+	if who.Groups, err = groupsOf(groupsIn(names.Groups, claim)); err != nil {
 		return who, err
 	}
 	return who, clean(&who)
+}
+
+// groupsIn is the claim of groups; nil where there is none.
+func groupsIn(name string, claim func(name string) any) any {
+	groups := claim(name)
+	if groups == nil && name == "groups" {
+		groups = claim("roles") // Nextcloud's oidc app before 2.0 at userinfo
+	}
+	return groups
 }
 
 // verified reads email_verified: absent says nothing against the address.

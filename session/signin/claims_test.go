@@ -153,6 +153,9 @@ func TestAsBefore(t *testing.T) {
 		t.Errorf("asBefore(silent userinfo) = %q, %v, want the address and groups of before", got.Email, got.Groups)
 	}
 	said := map[string]any{"email_verified": true, "groups": []any{}}
+	if got := asBefore(before, now, map[string]any{"roles": []any{"staff"}}, "teams"); len(got.Groups) != 1 {
+		t.Errorf("asBefore(userinfo with roles, where teams are the groups) = %v, want the groups of before", got.Groups)
+	}
 	if got := asBefore(before, now, said, "groups"); got.Email != "boss@example.com" || len(got.Groups) != 0 {
 		t.Errorf("asBefore(userinfo that says both) = %q, %v, want what it says", got.Email, got.Groups)
 	}

@@ -76,7 +76,7 @@ func asBefore(before, now session.Identity, info map[string]any, groups string) 
 	if _, ok := info["email_verified"]; !ok {
 		now.Email = before.Email
 	}
-	if info[groups] == nil && info["roles"] == nil {
+	if groupsIn(groups, func(name string) any { return info[name] }) == nil {
 		now.Groups = before.Groups
 	}
 	return now
