@@ -174,14 +174,16 @@ func (t *Throttle) wait(b *bucket, now time.Time) time.Duration {
 }
 
 // makeRoom forgets, of some, the one with the most tokens left: whoever took
-// most is remembered longest. Called with mu held.
+// most is remembered longest. What is forgotten of a shared bucket is learnt again
+// there. Called with mu held.
 func (t *Throttle) makeRoom(now time.Time) bool {
 	found, key, most, n := false, "", 0.0, 0
 	for k, b := range t.by {
 		if n++; n > looked {
 			break
 		}
-		if left := b.left.TokensAt(now); b.asking == 0 && !now.Before(b.until) && (!found || left > most) {
+		left := b.left.TokensAt(now) - float64(max(b.until.Sub(now), 0))/float64(t.rate.every())
+		if b.asking == 0 && (!found || left > most) {
 			found, key, most = true, k, left
 		}
 	}

@@ -152,6 +152,29 @@ func TestBounded(t *testing.T) {
 	}
 }
 
+// emptyBut is a Shared of which only one bucket has tokens.
+type emptyBut string
+
+func (e emptyBut) Draw(_ context.Context, name string, _ int, _ time.Duration, _ bool) (time.Duration, error) {
+	if name == string(e) {
+		return 0, nil
+	}
+	return time.Minute, nil
+}
+
+// TestSharedAndFull: as many as can be remembered have emptied their shared
+// buckets, and one more comes.
+func TestSharedAndFull(t *testing.T) {
+	now := time.Now()
+	th := New("test", Rate{Count: 10, Window: 50 * time.Second}, emptyBut("test newcomer"), func() time.Time { return now })
+	for i := range maxRemembered {
+		th.Take(t.Context(), fmt.Sprint(i))
+	}
+	if wait := th.Take(t.Context(), "newcomer"); wait != 0 {
+		t.Errorf("Take = %v, want a newcomer to be let try", wait)
+	}
+}
+
 func TestKeys(t *testing.T) {
 	for address, want := range map[string]string{
 		"192.0.2.7": "192.0.2.7", "::ffff:192.0.2.7": "192.0.2.7", "192.0.2.7:443": "192.0.2.7",
