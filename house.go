@@ -218,7 +218,7 @@ func (h *house) giveBack(ctx context.Context, g session.Grant, why session.End) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, giveBackTime)
 	defer cancel()
-	h.signIn.SignOut(ctx, g.Tokens, "")
+	h.signIn.SignOut(ctx, g, "")
 }
 
 // giveBackTime is how long the provider may take to revoke tokens.

@@ -201,7 +201,7 @@ func TestPinsHoldEverywhere(t *testing.T) {
 				"refresh":   func() error { _, err := h.signIn.Renew(t.Context(), grant("r", -time.Minute)); return err },
 				"who it is": func() error { _, err := h.signIn.Renew(t.Context(), grant("", time.Hour)); return err },
 				"revocation": func() error {
-					h.signIn.SignOut(t.Context(), grant("r", time.Hour).Tokens, "")
+					h.signIn.SignOut(t.Context(), grant("r", time.Hour), "")
 					return errors.New("it tells nobody")
 				},
 				"app password": func() error { _, err := h.signIn.ByPassword(t.Context(), "testdoc", "p"); return err },

@@ -119,7 +119,7 @@ func (s *Server) provision(x *exchange, result *signin.Result) error {
 func (s *Server) returnGrant(x *exchange, g session.Grant) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), signOutTimeout)
 	defer cancel()
-	s.o.SignIn.SignOut(ctx, g.Tokens, "")
+	s.o.SignIn.SignOut(ctx, g, "")
 }
 
 // goOn sends a browser to a place on this site, or on one it shares sign-in
@@ -176,7 +176,7 @@ func (s *Server) signOut(x *exchange) error {
 	to := ""
 	for _, g := range grants {
 		s.audit(x, audit.Event{Kind: audit.SignOut, Status: status}.By(&g.Identity))
-		to = cmp.Or(s.o.SignIn.SignOut(ctx, g.Tokens, originOf(s.public)+"/auth/logout"), to)
+		to = cmp.Or(s.o.SignIn.SignOut(ctx, g, originOf(s.public)+"/auth/logout"), to)
 	}
 	if err != nil {
 		return &refusal{status: status, reason: reasonBroken, cause: err, style: refuseByPage, page: pages.Unavailable{What: "sign_out", RetryAfter: retryAfter}}

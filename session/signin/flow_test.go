@@ -67,7 +67,7 @@ func TestStartBeforeDiscovery(t *testing.T) {
 	if _, err := p.Renew(t.Context(), session.Grant{}); kindOf(err) != Unavailable {
 		t.Errorf("Renew(no provider) = %v, want Unavailable", err)
 	}
-	if got := p.SignOut(t.Context(), session.Tokens{}, testSite); got != "" {
+	if got := p.SignOut(t.Context(), session.Grant{}, testSite); got != "" {
 		t.Errorf("SignOut(no provider) = %q, want nowhere", got)
 	}
 }

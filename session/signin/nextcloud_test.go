@@ -186,7 +186,7 @@ func must(v provider, err error) provider {
 func TestSignOut(t *testing.T) {
 	s := newSite(t, demo.Options{}, func(c *Config) { c.Provider = "nextcloud" })
 	res, _ := s.signIn(t)
-	if got := s.SignOut(t.Context(), res.Grant.Tokens, s.url+"/"); got != "" || s.cloud.Calls(demo.AppPassword) != 1 {
+	if got := s.SignOut(t.Context(), res.Grant, s.url+"/"); got != "" || s.cloud.Calls(demo.AppPassword) != 1 {
 		t.Errorf("SignOut(built-in) = %q with %d calls for the app password, want nowhere and 1", got, s.cloud.Calls(demo.AppPassword))
 	}
 	if _, err := s.Renew(t.Context(), res.Grant); !errors.Is(err, session.ErrGrantDead) {
@@ -194,7 +194,7 @@ func TestSignOut(t *testing.T) {
 	}
 	s = newSite(t, demo.Options{OIDC: demo.OIDC20}, nil)
 	res, p := s.signIn(t)
-	to := s.SignOut(t.Context(), res.Grant.Tokens, s.url+"/")
+	to := s.SignOut(t.Context(), res.Grant, s.url+"/")
 	u, err := url.Parse(to)
 	if err != nil || u.Path != "/index.php/apps/oidc/logout" || u.Query().Get("id_token_hint") != res.Grant.Tokens.ID.Reveal() ||
 		u.Query().Get("client_id") != demo.DefaultClientID || u.Query().Get("post_logout_redirect_uri") != s.url+"/" || u.Query().Get("state") == "" {

@@ -74,6 +74,25 @@ func TestRenewOfAnotherMethod(t *testing.T) {
 	}
 }
 
+// TestSignOutOfAnotherMethod: nor are its tokens given back to one.
+func TestSignOutOfAnotherMethod(t *testing.T) {
+	h := newHostile(t, nil)
+	var deleted atomic.Int64
+	h.set("/status.php", says(map[string]any{"installed": true}))
+	h.set("/ocs/v2.php/core/apppassword", func(http.ResponseWriter, *http.Request) { deleted.Add(1) })
+	grant := func(how session.Method) session.Grant {
+		return session.Grant{Identity: session.Identity{Subject: "ada", Method: how}, Tokens: session.Tokens{Access: "access-1", ID: "id-1"}}
+	}
+	p := found(t, relyingParty(t, h.URL, nil))
+	if to := p.SignOut(t.Context(), grant(session.ByNextcloud), testSite); to != "" || deleted.Load() != 1 {
+		t.Errorf("SignOut(built-in grant, oidc found) = %q with %d app passwords deleted, want nowhere and one", to, deleted.Load())
+	}
+	p = found(t, relyingParty(t, h.URL, func(c *Config, _ *Options) { c.Provider = kindNextcloud }))
+	if p.SignOut(t.Context(), grant(session.ByOIDC), testSite); deleted.Load() != 1 {
+		t.Error("SignOut(oidc grant, built-in found) gave Nextcloud a token that is none of its app passwords")
+	}
+}
+
 // TestLogin: a grant is named as the provider names it, whatever claim names
 // the person, and stays so when it is renewed.
 func TestLogin(t *testing.T) {

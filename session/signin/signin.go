@@ -215,12 +215,12 @@ func renewalResult(err error) string {
 	return "unavailable"
 }
 
-// SignOut revokes what can be revoked and returns where the browser should go
-// to end its session at the provider, "" if there is no such place. postLogout
-// is where the provider should send it back to.
-func (p *RelyingParty) SignOut(ctx context.Context, t session.Tokens, postLogout string) string {
-	if prov := p.provider(); prov != nil {
-		return prov.signOut(ctx, t, postLogout)
+// SignOut revokes what can be revoked of a grant, where it is from, and returns
+// where the browser should go to end its session at the provider, "" if there is
+// no such place. postLogout is where the provider should send it back to.
+func (p *RelyingParty) SignOut(ctx context.Context, g session.Grant, postLogout string) string {
+	if prov := p.providerOf(g.Identity.Method); prov != nil {
+		return prov.signOut(ctx, g.Tokens, postLogout)
 	}
 	return ""
 }
