@@ -77,11 +77,8 @@ func (o *openID) givenToUs(ctx context.Context, token session.Secret) error {
 	}
 	ctx, done := o.p.timed(ctx, "introspection")
 	defer done()
-	return o.p.secret.Show(func(s session.Secret) error { return o.introspect(ctx, token, s) }, func(err error) bool { return errors.Is(err, errNoClient) })
+	return o.p.secret.Show(func(s session.Secret) error { return o.introspect(ctx, token, s) }, isNoClient)
 }
-
-// errNoClient: introspection does not take the client's secret.
-var errNoClient = fmt.Errorf("%w: introspection refuses the client", errAnswer)
 
 func (o *openID) introspect(ctx context.Context, token, secret session.Secret) error {
 	form := url.Values{"token": {token.Reveal()}, "token_type_hint": {"access_token"}, "client_id": {o.p.cfg.ClientID}, "client_secret": {secret.Reveal()}}
@@ -103,7 +100,7 @@ func (o *openID) introspect(ctx context.Context, token, secret session.Secret) e
 	switch resp.StatusCode {
 	case http.StatusOK:
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
-		return fmt.Errorf("%w: status %d", errNoClient, resp.StatusCode)
+		return fmt.Errorf("introspection: %w: status %d", errNoClient, resp.StatusCode)
 	default:
 		return fmt.Errorf("%w: introspection: status %d", errAnswer, resp.StatusCode)
 	}

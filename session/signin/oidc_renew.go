@@ -3,6 +3,7 @@ package signin
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -118,18 +119,33 @@ func (o *openID) revoke(ctx context.Context, token session.Secret, hint string) 
 	ctx, done := o.p.timed(ctx, "revoke")
 	defer done()
 	form := url.Values{"token": {token.Reveal()}, "token_type_hint": {hint}, "client_id": {o.p.cfg.ClientID}}
-	if s := o.p.secret.InForce().Reveal(); s != "" {
-		form.Set("client_secret", s)
+	err := o.p.secret.Show(func(s session.Secret) error { return o.revokeAs(ctx, form, s) }, isNoClient)
+	if err != nil {
+		o.p.o.Log.Warn("token not revoked at sign-out", "error", err)
+	}
+}
+
+// revokeAs does so with a client secret, if there is one.
+func (o *openID) revokeAs(ctx context.Context, form url.Values, secret session.Secret) error {
+	if secret != "" {
+		form.Set("client_secret", secret.Reveal())
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, o.m.RevocationURL, strings.NewReader(form.Encode()))
 	if err != nil {
-		return
+		return err
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	resp, err := o.p.client.Do(r)
 	if err != nil {
-		o.p.o.Log.Warn("token not revoked at sign-out", "error", err)
-		return
+		return err
 	}
-	resp.Body.Close()
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusOK { // also for a token that it does not know
+		return nil
+	}
+	body, _ := io.ReadAll(resp.Body)
+	if said, _ := decodeClaims(body); said["error"] == "invalid_client" { // RFC 7009 §2.2.1
+		return errNoClient
+	}
+	return fmt.Errorf("%w: status %d", errAnswer, resp.StatusCode)
 }

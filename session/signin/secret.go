@@ -2,6 +2,7 @@ package signin
 
 import (
 	"errors"
+	"fmt"
 
 	"golang.org/x/oauth2"
 
@@ -15,6 +16,12 @@ func isClientRefused(err error) bool {
 	var re *oauth2.RetrieveError
 	return errors.As(err, &re) && (re.ErrorCode == "invalid_client" || re.ErrorCode == "unauthorized_client")
 }
+
+// errNoClient: another endpoint than that for tokens does not take the client's
+// secret.
+var errNoClient = fmt.Errorf("%w: the client is refused", errAnswer)
+
+func isNoClient(err error) bool { return errors.Is(err, errNoClient) }
 
 // RenewClientSecret takes a new client secret. It is used at once; where the
 // provider does not know it yet, the one before is.

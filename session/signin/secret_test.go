@@ -68,6 +68,26 @@ func TestClientSecretExchange(t *testing.T) {
 	step("taken back", 1, true)
 }
 
+// TestRevokedByEitherSecret: the file has the new one, and the provider not yet.
+func TestRevokedByEitherSecret(t *testing.T) {
+	revoked := 0
+	h := newHostile(t, nil)
+	h.set("/revoke", func(w http.ResponseWriter, r *http.Request) {
+		if r.PostFormValue("client_secret") != "secret" {
+			fails(http.StatusUnauthorized, map[string]any{"error": "invalid_client"})(w, r)
+			return
+		}
+		revoked++
+	})
+	p := relyingParty(t, h.URL, nil)
+	o, err := newOIDC(p, &metadata{Issuer: h.URL, RevocationURL: h.URL + "/revoke"})
+	p.adopt(must(o, err))
+	p.RenewClientSecret("new")
+	if p.SignOut(t.Context(), session.Grant{Tokens: session.Tokens{Refresh: "refresh-1"}}, testSite); revoked != 1 {
+		t.Errorf("%d tokens were revoked, want one", revoked)
+	}
+}
+
 // TestAnswersAreNotQuoted: Go's HTTP client quotes what it cannot read.
 func TestAnswersAreNotQuoted(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
