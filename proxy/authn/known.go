@@ -64,9 +64,13 @@ func (v *verdicts) note(ctx context.Context, c session.Credential, w *verdict) {
 	v.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTime)
 	defer cancel()
-	if good {
-		v.known.marks.Set(ctx, markOf(c), knownFor)
-	} else {
+	if !good {
 		v.known.marks.Drop(ctx, markOf(c))
+		return
+	}
+	if v.known.marks.Set(ctx, markOf(c), knownFor) != nil { // with the next answer, then
+		v.mu.Lock()
+		w.marked = marked
+		v.mu.Unlock()
 	}
 }
