@@ -115,8 +115,16 @@ func TestOthersPagesTakeNoTokens(t *testing.T) {
 		if resp, _ := w.ask(stranger, "GET", "/auth/login", "", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors"); resp.StatusCode != http.StatusForbidden {
 			t.Errorf("an image on another site = %d, want 403", resp.StatusCode)
 		}
+		for _, path := range []string{"/auth/login", "/auth/callback?state=x&code=y"} {
+			if resp, _ := w.ask(stranger, "GET", path, "", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe"); resp.StatusCode != http.StatusForbidden {
+				t.Errorf("%s in a frame on another site = %d, want 403", path, resp.StatusCode)
+			}
+		}
 	}
 	if resp, _ := w.ask(stranger, "GET", "/auth/login", "", "Sec-Fetch-Site: cross-site", asBrowser); resp.StatusCode != http.StatusSeeOther {
 		t.Errorf("a link on another site = %d, want the sign-in", resp.StatusCode)
+	}
+	if resp, _ := w.ask(stranger, "GET", "/auth/callback?state=x&code=y", "", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe"); resp.StatusCode != http.StatusBadRequest {
+		t.Errorf("from Nextcloud, back in a frame of our own = %d, want it judged", resp.StatusCode)
 	}
 }

@@ -134,7 +134,7 @@ func (s *Server) gate(x *exchange, d *door) error {
 		return err
 	}
 	if d.byAddress != nil {
-		if fetchedElsewhere(x.r.Header) {
+		if s.fetchedElsewhere(x.r) {
 			return &refusal{status: http.StatusForbidden, reason: reasonOrigin, style: d.refuse}
 		}
 		if err := s.rated(x, d.byAddress, throttle.Network(x.origin.client), d.refuse); err != nil {
@@ -237,9 +237,18 @@ func (s *Server) fromHere(x *exchange) error {
 
 // fetchedElsewhere reports whether another site's page had the browser load this
 // without anybody going there: such requests would use up what the person's
-// address may do (https://www.w3.org/TR/fetch-metadata/).
-func fetchedElsewhere(h http.Header) bool {
-	return h.Get("Sec-Fetch-Site") == "cross-site" && h.Get("Sec-Fetch-Mode") != "navigate"
+// address may do (https://www.w3.org/TR/fetch-metadata/). A frame is such a one,
+// unless it is within a page of ours: only there it has the sign-in's cookie.
+func (s *Server) fetchedElsewhere(r *http.Request) bool {
+	switch h := r.Header; {
+	case h.Get("Sec-Fetch-Site") != "cross-site":
+		return false
+	case h.Get("Sec-Fetch-Mode") != "navigate":
+		return true
+	default:
+		to := h.Get("Sec-Fetch-Dest")
+		return to != "" && to != "document" && !s.o.SignIn.Underway(r)
+	}
 }
 
 // knownOrigin reports whether an Origin (RFC 6454 §6.2) is this site's or a

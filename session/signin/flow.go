@@ -90,6 +90,10 @@ func (p *RelyingParty) readBrowser(r *http.Request) (b browserRecord) {
 	return b
 }
 
+// Underway reports whether a request carries the cookie that a sign-in is bound
+// to, which browsers keep from what other sites' pages load.
+func (p *RelyingParty) Underway(r *http.Request) bool { return p.readBrowser(r).ID != "" }
+
 func (p *RelyingParty) writeBrowser(w http.ResponseWriter, b browserRecord) error {
 	value, err := p.browser.Seal(b)
 	if err != nil {
