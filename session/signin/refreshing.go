@@ -71,6 +71,7 @@ func (p *RelyingParty) refresh(ctx context.Context, conf func(session.Secret) *o
 	case err == nil:
 		return tok, nil
 	case call.inDoubt():
+		_, err = p.tokenError(err)
 		return nil, fmt.Errorf("refreshing: %w: %w", session.ErrInDoubt, err)
 	}
 	return nil, p.refreshError(err)

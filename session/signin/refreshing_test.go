@@ -61,6 +61,10 @@ func TestRefreshInDoubt(t *testing.T) {
 	}{
 		{"closes", drop, session.ErrInDoubt},
 		{"504", fails(504, nil), session.ErrInDoubt},
+		{"504 with a page", func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusGatewayTimeout)
+			io.WriteString(w, "<p>refresh-1 was too slow</p>")
+		}, session.ErrInDoubt},
 		{"504 with a code", code(504, "invalid_grant"), session.ErrInDoubt},
 		{"freezes", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, session.ErrInDoubt},
 		{"half of a good answer", halfAnswer(200), session.ErrInDoubt},
