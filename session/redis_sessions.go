@@ -185,28 +185,41 @@ func (r *Redis) Release(ctx context.Context, key, owner string, spent bool) erro
 // those that are over the name is rid, so that they keep none that are not from
 // the list.
 func (r *Redis) List(ctx context.Context, name string) ([]Listed, error) {
-	return redisAsk(ctx, r, "list", func(ctx context.Context) (out []Listed, err error) {
-		for {
-			want := redisListed - len(out)
-			v, err := r.run(ctx, namedScript, r.nameKey(name), len(out), want)
-			if err != nil {
-				return nil, err
-			}
-			keys, _ := v.([]any)
-			var over []any
-			for batch := range slices.Chunk(keys, redisBatch) {
-				if out, over, err = r.readListed(ctx, batch, out, over); err != nil {
-					return nil, err
-				}
-			}
-			if len(over) > 0 {
-				err = r.client.ZRem(ctx, r.nameKey(name), over...).Err() // where it fails, they are left out next time too
-			}
-			if len(keys) < want || len(over) == 0 || err != nil {
-				return out, nil
-			}
+	var all []Listed
+	for {
+		p, err := redisAsk(ctx, r, "list", func(ctx context.Context) (redisPage, error) { return r.listFrom(ctx, name, len(all)) })
+		if err != nil {
+			return nil, err
 		}
-	})
+		if all = append(all, p.found...); !p.more {
+			return all, nil
+		}
+	}
+}
+
+// redisPage is a part of a list, and whether there is another behind it.
+type redisPage struct {
+	found []Listed
+	more  bool
+}
+
+// listFrom reads on behind so many of a name that live.
+func (r *Redis) listFrom(ctx context.Context, name string, from int) (p redisPage, err error) {
+	v, err := r.run(ctx, namedScript, r.nameKey(name), from, redisListed-from)
+	if err != nil {
+		return p, err
+	}
+	keys, _ := v.([]any)
+	var over []any
+	for batch := range slices.Chunk(keys, redisBatch) {
+		if p.found, over, err = r.readListed(ctx, batch, p.found, over); err != nil {
+			return p, err
+		}
+	}
+	if len(over) > 0 && r.client.ZRem(ctx, r.nameKey(name), over...).Err() == nil { // else they are left out next time too
+		p.more = len(keys) == redisListed-from
+	}
+	return p, nil
 }
 
 // readListed reads one batch of sessions, in one round trip for each server.
