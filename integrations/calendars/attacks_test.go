@@ -93,6 +93,8 @@ func TestTheRightOccurrence(t *testing.T) {
 		"an exception by floating":     {calendarText(daily + "|EXDATE:20261019T090000"), "2026-10-20T07:00:00Z", "", "20T07 21T07", "21T07"},
 		"an exception at midnight":     {calendarText("DTSTART;VALUE=DATE:20261019|RRULE:FREQ=DAILY;COUNT=3|EXDATE;TZID=Europe/Berlin:20261019T000000,20261021T000000"), "2026-10-20", "", "20", ""},
 		"an unreadable one first":      {calendarText("DTSTART:never", daily), "2026-10-20T07:00:00Z", "", "19T07 20T07 21T07", "19T07 21T07"},
+		"of later ones that were moved by days": {calendarText("DTSTART:20261005T090000Z|RRULE:FREQ=WEEKLY;COUNT=4", "RECURRENCE-ID;RANGE=THISANDFUTURE:20261012T090000Z|DTSTART:20261015T090000Z"), "2026-10-19T09:00:00Z", "",
+			"05T09 15T09 22T09 29T09", "05T09 15T09 29T09"},
 		"clocks go back, by UTC": {calendarText("DTSTART:20261024T003000Z|DURATION:PT10M|RRULE:FREQ=DAILY;COUNT=2;BYHOUR=0,1"), "2026-10-24T01:30:00Z", "Europe/Berlin",
 			"24T00:30 24T01:30", "24T00:30"},
 		"clocks go back, the second": {calendarText("DTSTART:20261025T003000Z|DURATION:PT10M|RRULE:FREQ=DAILY;COUNT=2;BYHOUR=0,1"), "2026-10-25T01:30:00Z", "Europe/Berlin",

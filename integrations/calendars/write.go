@@ -220,16 +220,22 @@ func elsewhere(said string, z *zone) bool {
 	return offset != z.offset(at)
 }
 
-// at is the occurrence that has a name, near a moment; nil if there is none.
-func (s *series) at(id moment, here *zone, names func(*moment) bool) (found *occurrence) {
-	if s.recurs() {
-		s.expand(id.at(here).Add(-margin), id.at(here).Add(margin), here, func(o occurrence) {
-			if o.id != nil && names(o.id) {
-				found = &o
-			}
-		})
+// at is the occurrence of the rule that has a name, near a moment; nil if there
+// is none, or another component stands for it. It is looked for by when it was to
+// start: an override that holds onward may have moved it by days.
+func (s *series) at(id moment, here *zone, names func(*moment) bool) *occurrence {
+	if !s.recurs() {
+		return nil
 	}
-	return found
+	replaced, onward := s.exceptions(here)
+	starts, _ := s.starts(id.at(here).Add(margin), here)
+	for i := range starts {
+		if at := starts[i].at(here); names(&starts[i]) && !replaced[at.Unix()] {
+			o := s.occurrence(starts[i], onward.before(at), here)
+			return &o
+		}
+	}
+	return nil
 }
 
 // placed reports whether the events are in the text where the object has them:
