@@ -117,7 +117,7 @@ type eventPage struct {
 
 // cut says that an answer is not all there is.
 type cut struct {
-	Incomplete bool `json:"incomplete,omitempty" doc:"there is more than is looked for: too many events, or a rule that goes by the hour or faster; ask for less time"`
+	Incomplete bool `json:"incomplete,omitempty" doc:"there is more than is told: too much for one answer (ask for less time), a rule that goes by the hour or faster, or something that cannot be read"`
 }
 
 func (x *exchange) listEvents(in *listEvents) error {

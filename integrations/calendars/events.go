@@ -153,7 +153,8 @@ var errFull = errors.New("the answer is full")
 
 // query asks for the objects that have something in a window, and gives each
 // series in them to a function, which reports whether there is more of it. One
-// that cannot be read does not keep the others from being. cut: there is more.
+// that cannot be read does not keep the others from being, and counts as more.
+// cut: there is more.
 func (c *Calendars) query(ctx context.Context, k Calendar, w Window, m *meter, each func(*object, *series, told) (more bool)) (cut bool, err error) {
 	body := fmt.Sprintf(`<?xml version="1.0"?><c:calendar-query xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:caldav"><d:prop><d:getetag/><c:calendar-data/></d:prop><c:filter><c:comp-filter name="VCALENDAR"><c:comp-filter name="VEVENT"><c:time-range start="%s" end="%s"/></c:comp-filter></c:comp-filter></c:filter></c:calendar-query>`,
 		w.From.UTC().Add(-margin).Format(utcForm), w.To.UTC().Add(margin).Format(utcForm))
@@ -168,10 +169,12 @@ func (c *Calendars) query(ctx context.Context, k Calendar, w Window, m *meter, e
 		cal, err := readObject(p.Data)
 		id, ok := collections.ID(r.Href)
 		if err != nil || !ok {
+			cut = cut || !r.Gone()
 			return nil
 		}
-		o, t := &object{id: id, etag: p.ETag, calendar: k, cal: cal}, told{}
-		for _, s := range seriesOf(cal, m.zones) {
+		o, t, all := &object{id: id, etag: p.ETag, calendar: k, cal: cal}, told{}, seriesOf(cal, m.zones)
+		cut = cut || unread(cal, all)
+		for _, s := range all {
 			more := each(o, s, t)
 			cut = cut || more
 			if m.full() {
@@ -218,7 +221,10 @@ func (c *Calendars) fetch(ctx context.Context, k Calendar, id string) (*object, 
 
 func (o *object) event(z *zone) (Event, error) {
 	all := seriesOf(o.cal, atlas{})
-	if len(all) == 0 {
+	switch {
+	case len(all) == 0 && unread(o.cal, all):
+		return Event{}, integrations.Unusable("The calendar server", errUnreadable)
+	case len(all) == 0:
 		return Event{}, integrations.NotFound("event")
 	}
 	s := all[0]

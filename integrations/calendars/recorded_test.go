@@ -138,13 +138,42 @@ func TestHostileServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	events, _, err := c.Events(ctx, Calendar{ID: "personal", place: home + "personal/"}, Window{From: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), To: time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)})
-	if err != nil || len(events) != 1 || events[0].ID != "good.ics" {
-		t.Errorf("Events = %+v, %v, want the good one", events, err)
+	events, cut, err := c.Events(ctx, Calendar{ID: "personal", place: home + "personal/"}, Window{From: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), To: time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)})
+	if err != nil || len(events) != 1 || events[0].ID != "good.ics" || !cut {
+		t.Errorf("Events = %+v, %v, %v, want the good one, and that it is not all", events, cut, err)
 	}
 	refused := recorded(t, map[string]string{"REPORT " + home + "personal/": `<d:error xmlns:d="DAV:"><d:valid-sync-token/></d:error>`})
 	_, _, err = refused.Changes(ctx, Calendar{place: home + "personal/"}, "http://sabre.io/ns/sync/x", func(*collections.Change) error { return nil })
 	if p, ok := integrations.ProblemOf(err); !ok || p.Status != http.StatusGone {
 		t.Errorf("Changes with a refused token = %v, want 410", err)
+	}
+}
+
+// TestWhatCannotBeRead: who asks when somebody is free is told that an event is
+// there of which nobody can say when it is.
+func TestWhatCannotBeRead(t *testing.T) {
+	const home = "/remote.php/dav/calendars/testdoc/"
+	k := Calendar{ID: "personal", place: home + "personal/"}
+	w := Window{From: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC), To: time.Date(2026, 3, 5, 0, 0, 0, 0, time.UTC)}
+	for text, want := range map[string]bool{
+		calendarText("DTSTART:20260302T090000Z|DURATION:PT1H"):                                              false,
+		calendarText("DTSTART;VALUE=DATE:20260302|DTEND:20260303T000000"):                                   true,
+		calendarText("DTSTART:20260302T090000Z", "RECURRENCE-ID:soon|DTSTART:20260303T090000Z"):             true,
+		calendarText("DTSTART:20260302T090000Z", "DTSTART:20260303T090000Z"):                                true,
+		"BEGIN:VCALENDAR\r\nBEGIN:VTODO\r\nUID:1\r\nDUE:20260302T090000Z\r\nEND:VTODO\r\nEND:VCALENDAR\r\n": false,
+		"BEGIN:VEVENT\r\n": true,
+	} {
+		c := recorded(t, map[string]string{"REPORT " + k.place: `<d:multistatus xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:caldav"><d:response><d:href>` + k.place + `a.ics</d:href><d:propstat><d:prop><c:calendar-data>` + text +
+			`</c:calendar-data></d:prop><d:status>HTTP/1.1 200 OK</d:status></d:propstat></d:response><d:response><d:href>` + k.place + `gone.ics</d:href><d:status>HTTP/1.1 404 Not Found</d:status></d:response></d:multistatus>`})
+		_, cut, err := c.Events(t.Context(), k, w)
+		_, cutBusy, errBusy := c.FreeBusy(t.Context(), []Calendar{k}, w)
+		if err != nil || errBusy != nil || cut != want || cutBusy != want {
+			t.Errorf("%q: incomplete = %v (%v), free/busy = %v (%v), want %v", text, cut, err, cutBusy, errBusy, want)
+		}
+	}
+	_, c, cal := keep(t, calendarText("DTSTART;VALUE=DATE:20260302|DTEND:20260303T000000"))
+	_, err := c.Event(t.Context(), cal, "1", "")
+	if p, _ := integrations.ProblemOf(err); p == nil || p.Reason != integrations.ReasonAnswer {
+		t.Errorf("Event = %v, want that it cannot be read", err)
 	}
 }

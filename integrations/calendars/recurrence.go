@@ -89,6 +89,21 @@ func seriesOf(cal *ical.Calendar, known atlas) (all []*series) {
 	return all
 }
 
+// unread reports whether a calendar object has events that none of its series
+// tells of: nobody can say when they are.
+func unread(cal *ical.Calendar, all []*series) bool {
+	n := 0
+	for _, c := range cal.Children {
+		if c.Name == ical.CompEvent {
+			n++
+		}
+	}
+	for _, s := range all {
+		n -= min(s.masters, 1) + len(s.overrides)
+	}
+	return n > 0
+}
+
 // span reads when an event starts and how long it is.
 func (z *zones) span(c *ical.Component) (start moment, l length, err error) {
 	p := c.Props.Get(ical.PropDateTimeStart)

@@ -145,7 +145,7 @@ var errFull = errors.New("the answer is full")
 
 // Find gives the contacts that have a text in their name, mail addresses,
 // telephone numbers or organization, letter case aside; all for "". They come
-// by name. cut reports that there are more than are looked at.
+// by name. cut reports that there are more than are looked at, or can be read.
 func (c *Contacts) Find(ctx context.Context, b Book, text string) (found []Contact, cut bool, err error) {
 	var q strings.Builder
 	q.WriteString(`<?xml version="1.0"?><c:addressbook-query xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:carddav"><d:prop><d:getetag/><c:address-data>`)
@@ -165,7 +165,7 @@ func (c *Contacts) Find(ctx context.Context, b Book, text string) (found []Conta
 		q.WriteString(`</c:filter>`)
 	}
 	q.WriteString(`</c:addressbook-query>`)
-	texts, looked, spent := 0, 0, time.Duration(0)
+	texts, looked, spent, unread := 0, 0, time.Duration(0), false
 	request := multistatus.Request{Method: "REPORT", URL: c.o.At(b.place), Depth: "1", Body: q.String(), What: "address book", Largest: 2 * maxCard, Most: maxAsked}
 	_, err = multistatus.Ask(ctx, c.o.HTTP, request, func(r *multistatus.Response[cardProp]) error {
 		begun := c.o.Now()
@@ -177,6 +177,7 @@ func (c *Contacts) Find(ctx context.Context, b Book, text string) (found []Conta
 			return errFull
 		}
 		if !ok || err != nil { // one that cannot be read keeps no other from being
+			unread = unread || !r.Gone()
 			return nil
 		}
 		if texts += card.size(); texts > maxTexts || len(found) == maxFound || spent > maxSpent {
@@ -189,6 +190,7 @@ func (c *Contacts) Find(ctx context.Context, b Book, text string) (found []Conta
 	if cut = errors.Is(err, errFull) || errors.Is(err, multistatus.ErrMost); err != nil && !cut {
 		return nil, false, err
 	}
+	cut = cut || unread
 	slices.SortStableFunc(found, func(a, b Contact) int {
 		if d := strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)); d != 0 {
 			return d
