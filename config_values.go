@@ -129,6 +129,10 @@ func splitMap(text string) (map[string]string, error) {
 // setSecretFile sets a secret from a file's content, without the white space
 // around it; a list of secrets from its lines. It notes which file a key's is.
 func (l *loader) setSecretFile(v reflect.Value, key, name string) error {
+	if l.cfg.SecretFiles == nil {
+		l.cfg.SecretFiles = map[string]secretFile{}
+	}
+	l.cfg.SecretFiles[key] = secretFile{Path: name} // also where connect is to make it
 	data, _, err := session.ReadFile(name, maxSecretBytes)
 	if err != nil {
 		return fmt.Errorf("names %s, which cannot be read: %w", quoted(name), err)
@@ -142,9 +146,6 @@ func (l *loader) setSecretFile(v reflect.Value, key, name string) error {
 		*p = session.Secret(text)
 	case *[]session.Secret:
 		*p, err = splitSecrets(text, "\n")
-	}
-	if l.cfg.SecretFiles == nil {
-		l.cfg.SecretFiles = map[string]secretFile{}
 	}
 	l.cfg.SecretFiles[key] = secretFile{name, session.Secret(text)}
 	return err

@@ -32,7 +32,7 @@ const passwordFile = "nextcloud-service-password" // #nosec G101 -- the name of 
 // connect obtains an app password by Nextcloud's Login Flow v2.
 func connect(ctx context.Context, args []string, sys system) error {
 	fs, file := flags("connect", connectAbout, sys)
-	to := fs.String("to", "", "the `FILE` for the app password (default "+passwordFile+", beside the configuration)")
+	to := fs.String("to", "", "the `FILE` for the app password (default the one that the configuration has that account's password in, else "+passwordFile+" beside the configuration)")
 	user := fs.String("user", "", "the `USER` that has to grant it (default the one of integrations.webdav.username and its like, if they agree)")
 	force := fs.Bool("force", false, "replace a file that others may read, or that is another user's")
 	if err := parse(fs, args); err != nil {
@@ -47,7 +47,7 @@ func connect(ctx context.Context, args []string, sys system) error {
 		return err
 	}
 	c.user = cmp.Or(*user, agreedUser(cfg.Integrations))
-	if c.file, err = openPasswordFile(cmp.Or(*to, filepath.Join(filepath.Dir(cmp.Or(*file, ".")), passwordFile)), *force); err != nil {
+	if c.file, err = openPasswordFile(cmp.Or(*to, agreedFile(cfg, c.user), filepath.Join(filepath.Dir(cmp.Or(*file, ".")), passwordFile)), *force); err != nil {
 		return err
 	}
 	defer c.file.discard()
@@ -69,6 +69,7 @@ func setUpSoFar(file string, sys system) (*Config, error) {
 		return nil, errSaid
 	}
 	l.cfg.Nextcloud.URL = settled(l.cfg.Nextcloud.URL)
+	settleIntegrations(&l.cfg.Integrations, l.cfg.Nextcloud.URL)
 	return l.cfg, nil
 }
 
@@ -79,6 +80,22 @@ func agreedUser(i integrations.Config) string {
 	for _, name := range []string{i.WebDAV.Username, i.CalDAV.Username, i.CardDAV.Username, i.Directory.Username} {
 		if name != "" && !slices.Contains(named, name) {
 			named = append(named, name)
+		}
+	}
+	if len(named) == 1 {
+		return named[0]
+	}
+	return ""
+}
+
+// agreedFile is the one file that the configuration has a user's password at
+// Nextcloud in, whether it is there yet or not; "" where it names none, or
+// several.
+func agreedFile(cfg *Config, user string) string {
+	var named []string
+	for _, a := range serviceAccounts(cfg) {
+		if a.here && a.user == user && a.user != "" && a.file != "" && !slices.Contains(named, a.file) {
+			named = append(named, a.file)
 		}
 	}
 	if len(named) == 1 {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -157,6 +158,43 @@ func TestConnectNeedsNextcloudAlone(t *testing.T) {
 	g.env = []string{"NEXTCLOUD_CLIENT_ID=c"}
 	if out, err := g.connect(t.Context(), "", ""); !errors.Is(err, errSaid) || !strings.Contains(out, "nextcloud.url: is required") {
 		t.Errorf("connect without an address = %v, want it to say so\n%s", err, out)
+	}
+}
+
+// TestConnectIntoTheFileThatIsUsed: where the configuration has the account's
+// password in a file, that is the one which is made or renewed; never another
+// account's, nor one for another server.
+func TestConnectIntoTheFileThatIsUsed(t *testing.T) {
+	g := newGranting(t)
+	file, other := g.at("used"), g.at("other")
+	base := append(g.env, "NEXTCLOUD_WEBDAV_USERNAME="+demo.DefaultUser, "NEXTCLOUD_WEBDAV_PASSWORD_FILE="+file)
+	g.env = base
+	for _, when := range []string{"it is not there yet", "its password is dead"} {
+		if out, err := g.connect(t.Context(), demo.DefaultUser, demo.DefaultPassword); err != nil || !g.opens(file, demo.DefaultUser) {
+			t.Errorf("connect where %s = %v, the file opens Nextcloud = %v\n%s", when, err, g.opens(file, demo.DefaultUser), out)
+		}
+		if err := os.WriteFile(file, []byte("dead"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(other, []byte("other"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(g.dir)
+	for name, more := range map[string][]string{
+		"several files":  {"NEXTCLOUD_CALDAV_USERNAME=" + demo.DefaultUser, "NEXTCLOUD_CALDAV_PASSWORD_FILE=" + other},
+		"another user":   {"NEXTCLOUD_CALDAV_USERNAME=nurse", "NEXTCLOUD_CALDAV_PASSWORD_FILE=" + other},
+		"another server": {"NEXTCLOUD_WEBDAV_URL=https://dav.example.com/"},
+	} {
+		g.env = append(slices.Clone(base), more...)
+		out, err := g.connect(t.Context(), demo.DefaultUser, demo.DefaultPassword)
+		if used, _ := os.ReadFile(file); err != nil || string(used) != "dead" || !g.opens(passwordFile, demo.DefaultUser) {
+			t.Errorf("connect with %s = %v, %s has %q; want it left alone\n%s", name, err, file, used, out)
+		}
+		os.Remove(passwordFile)
+	}
+	if b, _ := os.ReadFile(other); string(b) != "other" {
+		t.Errorf("another account's file has %q now", b)
 	}
 }
 
