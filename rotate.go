@@ -205,6 +205,9 @@ func (h *house) rotating() (run []func(context.Context)) {
 		h.log.Error("app passwords are not rotated", "error", err)
 		return nil
 	}
+	if len(all) == 0 {
+		h.log.Warn("integrations.rotate_every has nothing to exchange: no service account's password at nextcloud is in a file; see password_file, or NEXTCLOUD_WEBDAV_PASSWORD_FILE and its like")
+	}
 	for _, r := range all {
 		run = append(run, func(ctx context.Context) { r.Run(ctx, every) })
 	}

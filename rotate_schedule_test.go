@@ -53,6 +53,13 @@ func TestRotateInVain(t *testing.T) {
 	w.await("counted", func() bool { return w.metric(`anteroom_rotations_total{result="failed"}`) == 1 })
 }
 
+// TestRotateNothing: who has passwords exchanged, and none is where it could be,
+// is told.
+func TestRotateNothing(t *testing.T) {
+	w := found(t, demo.Options{}, "NEXTCLOUD_WEBDAV_USERNAME="+demo.DefaultUser, "NEXTCLOUD_WEBDAV_PASSWORD="+demo.DefaultPassword, "ANTEROOM_INTEGRATIONS_ROTATE_EVERY=24h")
+	w.await("word of it", func() bool { return strings.Contains(w.log.String(), "rotate_every has nothing to exchange") })
+}
+
 func TestRotateBadly(t *testing.T) {
 	var out, said output
 	env := []string{"NEXTCLOUD_WEBDAV_USERNAME=u", "NEXTCLOUD_WEBDAV_PASSWORD=p"}
