@@ -248,6 +248,9 @@ func TestDoctorFindsWhatIsBroken(t *testing.T) {
 		{"address books", oidc20, set("NEXTCLOUD_CARDDAV_PASSWORD", "wrong"), "CardDAV", doctor.Failed, "NEXTCLOUD_CARDDAV_PASSWORD"},
 		{"user password", oidc20, set("NEXTCLOUD_WEBDAV_PASSWORD", demo.DefaultPassword), "app password for WebDAV", doctor.Warning, "NEXTCLOUD_WEBDAV_PASSWORD"},
 		{"directory", oidc20, set("NEXTCLOUD_ADMIN_USER", "nurse", "NEXTCLOUD_ADMIN_PASSWORD", "nurse123"), "directory", doctor.Failed, "NEXTCLOUD_ADMIN_USER"},
+		{"directory's password", oidc20, set("NEXTCLOUD_ADMIN_PASSWORD", "wrong"), "directory", doctor.Failed, "NEXTCLOUD_ADMIN_PASSWORD"},
+		{"directory's address", oidc20, set("ANTEROOM_INTEGRATIONS_DIRECTORY_URL", "{base}/elsewhere"), "directory", doctor.Failed, "INTEGRATIONS_DIRECTORY_URL"},
+		{"directory in trouble", oidc20, said("/ocs/v2.php/cloud/users", 500, ""), "directory", doctor.Failed, "nextcloud.log"},
 		{"IMAP address", oidc20, set("NEXTCLOUD_IMAP_URL", "imaps://"+freeAddr(t)), "IMAP", doctor.Failed, "NEXTCLOUD_IMAP_URL"},
 		{"IMAP without TLS", oidc20, func(c *clinic) {
 			c.env["NEXTCLOUD_IMAP_URL"] = strings.Replace(c.env["NEXTCLOUD_BASE_URL"], "http:", "imap:", 1)

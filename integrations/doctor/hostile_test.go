@@ -153,10 +153,13 @@ func TestThrottled(t *testing.T) {
 	}))
 	defer s.Close()
 	dav := integrations.DAV{URL: s.URL + "/remote.php/dav", Username: "svc", Password: "x", Credential: "service"}
-	p := &doctor.Patient{Nextcloud: integrations.NextcloudConfig{URL: s.URL}, Client: s.Client(), Key: func(key string) string { return key }, Now: time.Now, Integrations: integrations.Config{WebDAV: dav}}
+	p := &doctor.Patient{Nextcloud: integrations.NextcloudConfig{URL: s.URL}, Client: s.Client(), Key: func(key string) string { return key }, Now: time.Now,
+		Integrations: integrations.Config{WebDAV: dav, Directory: integrations.Directory{URL: s.URL, Username: "admin", Password: "x"}, Mail: integrations.Mail{Nextcloud: 1, AppURL: s.URL, Username: "mail", Password: "x"}}}
 	found := doctor.Run(t.Context(), append(p.Server(), p.Services()...), func(doctor.Finding) {})
-	if f := finding(t, found, "WebDAV"); f.State != doctor.Failed || !strings.Contains(f.Remedy, "Wait") {
-		t.Errorf("%+v, want that it takes time", f)
+	for _, name := range []string{"WebDAV", "directory", "Mail app"} {
+		if f := finding(t, found, name); f.State != doctor.Failed || !strings.Contains(f.Remedy, "Wait") {
+			t.Errorf("%+v, want that it takes time", f)
+		}
 	}
 }
 

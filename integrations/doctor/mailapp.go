@@ -23,9 +23,12 @@ func (p *Patient) mailApp(ctx context.Context, t *tried) Finding {
 			Data []struct{ ID int }
 		}
 	}
+	if f, is := passing(status); is {
+		return f
+	}
 	switch {
 	case err != nil:
-		return failed("Nextcloud does not answer in time", "Nextcloud also answers late, by up to 25 s, after wrong passwords came from this address: then wait half an hour.")
+		return late()
 	case status == http.StatusUnauthorized:
 		return failed("Nextcloud does not accept user and password", "Verify "+p.Key("integrations.mail.username")+" and "+p.Key("integrations.mail.password")+": with "+key+" they are Nextcloud's, and an app password is best.")
 	case status == http.StatusNotFound:

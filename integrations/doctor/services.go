@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,7 +18,6 @@ import (
 	"anteroom/integrations/calendars"
 	"anteroom/integrations/collections"
 	"anteroom/integrations/contacts"
-	"anteroom/integrations/people"
 	"anteroom/session"
 )
 
@@ -152,6 +152,9 @@ func (s *service) look(ctx context.Context) Finding {
 // refused says what an answer means that is none.
 func (s *service) refused(resp *http.Response) Finding {
 	right := strings.TrimSuffix(s.p.Nextcloud.URL, "/") + "/remote.php/dav"
+	if f, is := passing(resp.StatusCode); is {
+		return f
+	}
 	switch status := resp.StatusCode; {
 	case status == http.StatusUnauthorized:
 		return failed("Unauthorized: the server does not accept user and password", "Verify "+s.key("username")+" and "+s.key("password")+". It has to be an app password (Nextcloud: Settings, Security) where the account has a second factor, and the name as that page shows it, letter case included.")
@@ -159,10 +162,6 @@ func (s *service) refused(resp *http.Response) Finding {
 		return failed("the account may not look there", "Check that "+s.key("url")+" is a place of "+s.key("username")+"'s, or shared with that account.")
 	case status == http.StatusMethodNotAllowed:
 		return failed("Method not allowed: there is no DAV service at that address", "Ensure that "+s.key("url")+" is "+right+", not /webdav or /dav.")
-	case status == http.StatusTooManyRequests:
-		return failed("Nextcloud lets nobody sign in from this address for now: wrong passwords came from here", "Wait half an hour, or: occ security:bruteforce:reset with this machine's address.")
-	case status == http.StatusServiceUnavailable:
-		return failed("Nextcloud is in maintenance, or has too much to do", "When the work is done: occ maintenance:mode --off.")
 	case status == http.StatusNotFound && s.section == "caldav":
 		return failed("Calendar not found: the path, or its user, is not there", "Verify that the calendar exists for the user, and that "+s.key("url")+" is "+right+", or "+right+"/calendars/"+s.dav.Username+".")
 	case status == http.StatusNotFound || status == http.StatusOK || status/100 == 3:
@@ -170,6 +169,23 @@ func (s *service) refused(resp *http.Response) Finding {
 	default:
 		return failed(fmt.Sprintf("it answers with an error (%d)", status), "Look into Nextcloud's log (data/nextcloud.log).")
 	}
+}
+
+// passing is what an answer means that says nothing of what was asked, or by
+// whom.
+func passing(status int) (f Finding, is bool) {
+	switch status {
+	case http.StatusTooManyRequests:
+		return failed("Nextcloud lets nobody sign in from this address for now: wrong passwords came from here", "Wait half an hour, or: occ security:bruteforce:reset with this machine's address."), true
+	case http.StatusServiceUnavailable:
+		return failed("Nextcloud is in maintenance, or has too much to do", "When the work is done: occ maintenance:mode --off."), true
+	}
+	return f, false
+}
+
+// late is for a Nextcloud that does not answer in time.
+func late() Finding {
+	return failed("Nextcloud does not answer in time", "Nextcloud also answers late, by up to 25 s, after wrong passwords came from this address: then wait half an hour.")
 }
 
 // sound looks on at a service that answers.
@@ -269,12 +285,26 @@ func (p *Patient) directory(ctx context.Context, t *tried) Finding {
 	if by, refused := t.by(d.Account()); refused && p.own(d.URL) {
 		return refusedBy(by)
 	}
-	_, _, err := people.Open(signedBy(p.Client, d.Account()), d.URL).People(ctx, "", 0, 1)
-	if no, is := integrations.ProblemOf(err); is && no.Status == http.StatusForbidden {
-		return failed("the account may not list people", "Make "+p.Key("integrations.directory.username")+" an administrator, or an administrator of a group, in Nextcloud.")
+	status, body, err := p.ocs(ctx, http.MethodGet, strings.TrimSuffix(d.URL, "/")+"/ocs/v2.php/cloud/users?format=json&limit=1", d.Account())
+	if f, is := passing(status); is {
+		return f
 	}
-	if err != nil {
-		return failed("people cannot be listed", "Verify "+p.Key("integrations.directory.username")+" and "+p.Key("integrations.directory.password")+".")
+	var said struct {
+		OCS struct {
+			Data struct{ Users json.RawMessage }
+		}
+	}
+	switch {
+	case err != nil:
+		return late()
+	case status == http.StatusUnauthorized:
+		return failed("Nextcloud does not accept user and password", "Verify "+p.Key("integrations.directory.username")+" and "+p.Key("integrations.directory.password")+".")
+	case status == http.StatusForbidden:
+		return failed("the account may not list people", "Make "+p.Key("integrations.directory.username")+" an administrator, or an administrator of a group, in Nextcloud.")
+	case status == http.StatusNotFound, status/100 == 3, status == http.StatusOK && (json.Unmarshal(body, &said) != nil || said.OCS.Data.Users == nil):
+		return failed(fmt.Sprintf("there is no Nextcloud at that address (%d)", status), "Set "+p.Key("integrations.directory.url")+" to Nextcloud's own URL, or leave it out.")
+	case status != http.StatusOK:
+		return failed(fmt.Sprintf("it answers with an error (%d)", status), "Look into Nextcloud's log (data/nextcloud.log).")
 	}
 	return ok("%s may list people", d.Username)
 }
