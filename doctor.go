@@ -120,10 +120,15 @@ func keyAndVariable(key string) string {
 
 // said is a key as the operator says it: a secret in a file by that file's.
 func (cfg *Config) said(key string) string {
-	if _, ok := cfg.SecretFiles[key]; !ok {
+	file, ok := cfg.SecretFiles[key]
+	if !ok {
 		return keyAndVariable(key)
 	}
-	return "the file of " + key + "_file (" + cmp.Or(guideNameOf(key), envName(key)) + "_FILE)"
+	variable := cmp.Or(guideNameOf(key), envName(key)) + "_FILE"
+	if integrations.Unfinished(file.Path) {
+		variable += "; an exchange of it was broken off: anteroom connect rotate brings that to an end"
+	}
+	return "the file of " + key + "_file (" + variable + ")"
 }
 
 // storeProbes look at where sessions are kept.

@@ -293,6 +293,15 @@ func TestDoctorFindsWhatIsBroken(t *testing.T) {
 			}
 			set("NEXTCLOUD_WEBDAV_PASSWORD", "", "NEXTCLOUD_WEBDAV_PASSWORD_FILE", file)(c)
 		}, "WebDAV", doctor.Failed, "the file of integrations.webdav.password_file (NEXTCLOUD_WEBDAV_PASSWORD_FILE)"},
+		{"WebDAV password, half exchanged", oidc20, func(c *clinic) {
+			file := filepath.Join(c.TempDir(), "password")
+			for _, name := range []string{file, file + ".new"} {
+				if err := os.WriteFile(name, []byte("wrong"), 0o600); err != nil {
+					c.Fatal(err)
+				}
+			}
+			set("NEXTCLOUD_WEBDAV_PASSWORD", "", "NEXTCLOUD_WEBDAV_PASSWORD_FILE", file)(c)
+		}, "WebDAV", doctor.Failed, "(NEXTCLOUD_WEBDAV_PASSWORD_FILE; an exchange of it was broken off: anteroom connect rotate"},
 		{"a service account that is not used", oidc20, set("NEXTCLOUD_CARDDAV_PASSWORD", "wrong", "ANTEROOM_INTEGRATIONS_CARDDAV_CREDENTIAL", "user"), "", "", ""},
 		{"the application is the site", oidc20, func(c *clinic) {
 			site := c.listen(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"reason":"no_route"}`) }))

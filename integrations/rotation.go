@@ -168,6 +168,13 @@ func (r *Rotation) under(ctx context.Context, l *lock, age time.Duration) (Rotat
 // good.
 var errReplaced = errors.New("the file was replaced meanwhile")
 
+// Unfinished reports whether an exchange of the password in a file was begun and
+// not brought to an end: what is in the file may be dead, and another beside it.
+func Unfinished(path string) bool {
+	_, err := os.Lstat(newOf(path))
+	return err == nil
+}
+
 func newOf(path string) string  { return path + ".new" }
 func lockOf(path string) string { return path + ".lock" }
 
@@ -334,8 +341,7 @@ func (r *Rotation) Run(ctx context.Context, every time.Duration) {
 		}
 		wait = look
 		info, err := os.Stat(r.o.Path)
-		_, left := os.Lstat(newOf(r.o.Path))
-		if err != nil || left != nil && r.o.Now().Sub(info.ModTime()) < every {
+		if err != nil || !Unfinished(r.o.Path) && r.o.Now().Sub(info.ModTime()) < every {
 			continue
 		}
 		switch how, err := r.Rotate(ctx, every); {
