@@ -2,6 +2,7 @@ package demo
 
 import (
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -86,6 +87,7 @@ func (n *Nextcloud) ocsPeople(w http.ResponseWriter, r *http.Request) {
 }
 
 func (n *Nextcloud) ocsGroup(w http.ResponseWriter, r *http.Request, group string) {
+	group, _ = url.QueryUnescape(group) // a second time
 	if !slices.Contains(n.users.groups(), group) {
 		ocs(w, r, 404, "The requested group could not be found", nil)
 		return

@@ -190,7 +190,8 @@ func (d *Directory) Members(ctx context.Context, group string) ([]string, error)
 	var data struct {
 		Users names `json:"users"`
 	}
-	if err := d.get(ctx, "/groups/"+url.PathEscape(group), nil, "group", &data); err != nil {
+	once := strings.NewReplacer("%", "%25", "+", "%2B").Replace(group) // Nextcloud decodes it a second time, as a form's
+	if err := d.get(ctx, "/groups/"+url.PathEscape(once), nil, "group", &data); err != nil {
 		return nil, err
 	}
 	return data.Users.strings(), nil

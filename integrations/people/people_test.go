@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"anteroom/integrations"
@@ -117,6 +119,22 @@ func TestNumbersForNames(t *testing.T) {
 	members, err := directory(t, 200, fmt.Sprintf(envelope, `{"users":[4711,"b"]}`)).Members(t.Context(), "staff")
 	if err != nil || !slices.Equal(members, []string{"4711", "b"}) {
 		t.Errorf("Members = %v, %v", members, err)
+	}
+}
+
+// TestGroupsByTheirNames: Nextcloud decodes a group's name from the path, and then
+// once more as PHP does with a form's.
+func TestGroupsByTheirNames(t *testing.T) {
+	var asked string
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked, _ = url.QueryUnescape(strings.TrimPrefix(r.URL.Path, "/ocs/v2.php/cloud/groups/"))
+		_, _ = w.Write([]byte(nobody))
+	}))
+	defer s.Close()
+	for _, name := range []string{"staff", "Ärzte + Pflege", "100%", "a%41", "x & y?#;="} {
+		if _, err := Open(s.Client(), s.URL).Members(t.Context(), name); err != nil || asked != name {
+			t.Errorf("Members(%q) asks for %q (%v)", name, asked, err)
+		}
 	}
 }
 
