@@ -37,7 +37,7 @@ func (c *conn) envelopes(uids []imap.UID) (map[imap.UID]envelope, error) {
 
 func (e envelope) entry(at id) Summary {
 	has := func(f imap.Flag) bool { return hasFlag(e.Flags, f) }
-	return Summary{ID: at.String(), MessageID: messageID(e.header["Message-Id"]), Subject: e.text("Subject"),
+	return Summary{ID: at.String(), MessageID: e.id("Message-Id"), Subject: e.text("Subject"),
 		From: e.addresses("From"), To: e.addresses("To"), CC: e.addresses("Cc"), Date: e.date(e.InternalDate), Size: e.RFC822Size,
 		Seen: has(imap.FlagSeen), Answered: has(imap.FlagAnswered), Flagged: has(imap.FlagFlagged), HasAttachments: e.probably()}
 }

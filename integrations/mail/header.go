@@ -164,22 +164,38 @@ func dateOf(s string) time.Time {
 	return t
 }
 
-// ids are the message ids of a field, without their brackets.
+// ids are the message ids of a field, without their brackets. Nothing need be
+// between two of them, and comments may (RFC 5322 §3.6.4).
 func (h header) ids(name string) []string {
 	list := []string{}
-	for _, s := range strings.Fields(h[name]) {
-		if id := messageID(s); id != "" && len(list) < maxReferences {
+	for rest := h[name]; len(list) < maxReferences; {
+		_, after, open := strings.Cut(rest, "<")
+		inner, next, closed := strings.Cut(after, ">")
+		if !open || !closed {
+			break
+		}
+		if id := messageID("<" + inner + ">"); id != "" {
 			list = append(list, id)
 		}
+		rest = next
 	}
 	return list
 }
 
+// id is the first message id of a field; "" for none.
+func (h header) id(name string) string {
+	if all := h.ids(name); len(all) > 0 {
+		return all[0]
+	}
+	return ""
+}
+
 // messageID is what stands in angle brackets; "" for what can be no message id.
+// There is mail whose has no @, and that threads by it all the same.
 func messageID(s string) string {
 	id, ok := strings.CutPrefix(strings.TrimSpace(s), "<")
 	id, closed := strings.CutSuffix(id, ">")
-	if !ok || !closed || len(id) > 500 || !strings.Contains(id, "@") ||
+	if !ok || !closed || id == "" || len(id) > 500 ||
 		strings.ContainsFunc(id, func(c rune) bool { return c <= ' ' || c > '~' || c == '<' || c == '>' }) {
 		return ""
 	}

@@ -105,6 +105,32 @@ func TestReplying(t *testing.T) {
 	}
 }
 
+// TestThreads: an answer goes where the mail belongs, however that names itself
+// and those before it.
+func TestThreads(t *testing.T) {
+	for head, want := range map[string]string{
+		"Message-ID: <one@b>\nReferences: <x@y><y@z>\n":                       "<x@y> <y@z> <one@b>",
+		"Message-ID: <one@b> (added by gateway@example.org)\n":                "<one@b>",
+		"Message-ID: <20261129.1634>\nReferences: <x@y>,\n <20261128.0800>\n": "<x@y> <20261128.0800> <20261129.1634>",
+		"Message-ID:\n <one@b>\nIn-Reply-To: mail of Monday <x@y>\n":          "<x@y> <one@b>",
+		"Message-ID: <>\n": "",
+	} {
+		s := mailtest.Start(t, mailtest.Rich)
+		s.Put(t, "INBOX", "From: a@example.org\n"+head+"\nx")
+		a := open(t, s)
+		if _, err := a.Reply(context.Background(), "INBOX", only(t, a, "INBOX").ID, Draft{Text: "x"}, false); err != nil {
+			t.Fatal(err)
+		}
+		r, err := mail.CreateReader(strings.NewReader(s.Delivered()[0].Text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := r.Header.Get("References"); got != want {
+			t.Errorf("%q: References: %s, want %s", head, got, want)
+		}
+	}
+}
+
 // TestReplyingToHostileMail answers mail whose header is made to get into ours.
 func TestReplyingToHostileMail(t *testing.T) {
 	for name, text := range map[string]string{
