@@ -53,6 +53,9 @@ func TestFilesForPrograms(t *testing.T) {
 		{"DELETE", at + "?path=/b.txt", "", []string{same, `If-Match: "no"`}, 412, "changed_meanwhile"},
 		{"DELETE", at + "?path=/b.txt", "", []string{same}, 204, ""},
 		{"DELETE", at + "?path=/", "", []string{same}, 400, "root"},
+		{"GET", at + "?path=/A%CC%88rzte/Befunde", "", nil, 200, `"name":"a.txt"`}, // as macOS writes it
+		{"POST", at + "/changes", `{"path":"/A\u0308rzte"}`, []string{typed, same}, 200, `"name":"a.txt"`},
+		{"GET", at + "/search?name=a%CC%88RZ", "", nil, 200, `"path":"/Ärzte"`},
 		{"GET", at + "/content?path=/%C3%84rzte", "", nil, 409, "That is a folder"},
 		{"PUT", at + "/content?path=/%C3%84rzte", "x", []string{same}, 409, "There is a folder at that path"},
 		{"PUT", at + "/content?path=/c.txt", "x", []string{same, "Content-Range: bytes 0-0/9"}, 400, `"field":"Content-Range"`},

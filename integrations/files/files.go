@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/text/unicode/norm"
+
 	"anteroom/integrations"
 )
 
@@ -180,7 +182,7 @@ func (f *Files) List(ctx context.Context, p string, deep bool, self, each func(*
 		if !first {
 			return each(&e)
 		}
-		if first = false; e.Path != p {
+		if first = false; norm.NFC.String(e.Path) != norm.NFC.String(p) { // Nextcloud has it in that form, however it was asked for
 			return integrations.Unusable("Nextcloud", errors.New("a listing that does not begin with its folder"))
 		}
 		if !e.Folder {

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/text/unicode/norm"
+
 	"anteroom/integrations"
 )
 
@@ -30,12 +32,16 @@ type Spot struct {
 
 // match holds an entry against a query.
 func (q *Query) match(e *Entry) bool {
-	if q.Name != "" && !strings.Contains(strings.ToLower(e.Name), strings.ToLower(q.Name)) {
+	if q.Name != "" && !strings.Contains(lower(e.Name), lower(q.Name)) {
 		return false
 	}
 	kind, isKind := strings.CutSuffix(q.Type, "*")
 	return q.Type == "" || !e.Folder && (e.Type == q.Type || isKind && strings.HasPrefix(e.Type, kind))
 }
+
+// lower is the same for names that differ in letter case, or in how an accent is
+// written.
+func lower(s string) string { return norm.NFC.String(strings.ToLower(norm.NFC.String(s))) }
 
 // Search finds files and folders by name and type, and gives each to a
 // function. Nextcloud is asked to (RFC 5323), and what changed longest ago comes
@@ -118,7 +124,7 @@ func (f *Files) basicsearch(q Query) string {
 	b.WriteString(`<?xml version="1.0"?><d:searchrequest xmlns:d="DAV:" xmlns:oc="http://owncloud.org/ns" xmlns:ns="https://github.com/icewind1991/SearchDAV/ns"><d:basicsearch><d:select><d:prop>` + entryProps + `</d:prop></d:select>`)
 	scope := strings.TrimSuffix(strings.TrimPrefix(f.Place(q.Within), f.dav), "/")
 	fmt.Fprintf(&b, `<d:from><d:scope><d:href>%s</d:href><d:depth>infinity</d:depth></d:scope></d:from><d:where><d:and>`, escape(Escaped(scope)))
-	name := "%" + q.Name + "%"
+	name := "%" + norm.NFC.String(q.Name) + "%" // as Nextcloud has names
 	if q.Name == "" {
 		name = "%"
 	}
