@@ -1,7 +1,9 @@
 package doctor_test
 
 import (
+	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"io"
 	"log"
@@ -17,6 +19,7 @@ import (
 
 	"anteroom/integrations"
 	"anteroom/integrations/doctor"
+	"anteroom/integrations/mail/mailtest"
 )
 
 // TestProbesThatTrip: a look that panics is a finding, and the others go on.
@@ -84,6 +87,36 @@ func TestMailServerThatHangs(t *testing.T) {
 		if f.State != doctor.Failed || !strings.Contains(f.Detail, "takes too long") || !strings.Contains(f.Remedy, "firewalls") {
 			t.Errorf("%+v, want that it takes too long", f)
 		}
+	}
+}
+
+// TestMailServerWithoutAuth: where nobody can sign in, TLS is not at fault.
+func TestMailServerWithoutAuth(t *testing.T) {
+	authority := mailtest.NewAuthority(t)
+	l, err := tls.Listen("tcp", "127.0.0.1:0", authority.TLS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		io.WriteString(c, "220 hi\r\n")
+		for r := bufio.NewScanner(c); r.Scan(); {
+			io.WriteString(c, "250 x\r\n")
+		}
+	}()
+	p := &doctor.Patient{Key: func(key string) string { return key }, Now: time.Now, Integrations: integrations.Config{Mail: integrations.Mail{
+		SMTP: "smtps://" + l.Addr().String(), CAFile: authority.File, Username: "voice@example.com", Password: "x"}}}
+	probes, err := p.Mail()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := finding(t, doctor.Run(t.Context(), probes, func(doctor.Finding) {}), "SMTP"); f.State != doctor.Failed || !strings.Contains(f.Detail, "AUTH") || !strings.Contains(f.Remedy, "587") || strings.Contains(f.Remedy, "TLS") {
+		t.Errorf("%+v, want that it is the wrong port", f)
 	}
 }
 

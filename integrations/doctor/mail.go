@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 
 	"anteroom/integrations"
 	"anteroom/integrations/mail"
@@ -39,13 +40,15 @@ func (p *Patient) mailFinding(err error, key, good string) Finding {
 		return ok("%s, as %s", good, p.Integrations.Mail.Username)
 	case is && no.Reason == integrations.ReasonService:
 		return failed("the mail server does not accept user and password", "Verify "+p.Key("integrations.mail.username")+" and "+p.Key("integrations.mail.password")+"; many mail servers want an app password of their own.")
-	case is && no.Reason == integrations.ReasonAnswer:
+	case errors.Is(err, mail.ErrNoTLS):
 		return failed(no.Text, "Turn on TLS at the mail server, or use its TLS port in "+p.Key(key)+" (imaps://…:993, smtps://…:465).")
+	case errors.Is(err, mail.ErrNoAuth):
+		return failed(no.Text, "Use the mail server's port for those who send in "+p.Key(key)+" (smtps://…:465, smtp://…:587), or have it offer AUTH PLAIN there.")
 	case is && no.Reason == integrations.ReasonAway:
 		return failed(no.Text, "Check host and port in "+p.Key(key)+", and "+p.Key("integrations.mail.ca_file")+" where the certificate is of an authority of your own.")
 	case is && no.Reason == integrations.ReasonSlow:
 		return failed(no.Text, "Check host and port in "+p.Key(key)+", then firewalls between here and there.")
-	case is && no.Reason == integrations.ReasonBusy:
+	case is && (no.Reason == integrations.ReasonBusy || no.Reason == integrations.ReasonAnswer):
 		return failed(no.Text, "Look into the mail server's log.")
 	}
 	return failed("it does not answer as a mail server does", "Check "+p.Key(key)+".")

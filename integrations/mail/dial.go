@@ -21,8 +21,14 @@ import (
 	"anteroom/session"
 )
 
+// Why nobody can sign in at a server, whatever the password is. Refusals have
+// them within.
 var (
-	errNoTLS   = errors.New("the server offers no STARTTLS")
+	ErrNoTLS  = errors.New("the server offers no STARTTLS")
+	ErrNoAuth = errors.New("the SMTP server offers neither AUTH PLAIN nor LOGIN")
+)
+
+var (
 	errRefused = errors.New("the server refuses the account")
 	errNoIMAP  = errors.New("no IMAP server is configured")
 )
@@ -152,7 +158,7 @@ func startIMAP(raw io.ReadWriter) error {
 	case err != nil:
 		return fmt.Errorf("reading the greeting: %w", err)
 	case !strings.HasPrefix(greeting, "* OK"):
-		return errNoTLS
+		return ErrNoTLS
 	}
 	if _, err := io.WriteString(raw, "S STARTTLS\r\n"); err != nil {
 		return fmt.Errorf("asking for TLS: %w", err)
@@ -164,7 +170,7 @@ func startIMAP(raw io.ReadWriter) error {
 		case strings.HasPrefix(said, "S OK") && r.Buffered() == 0:
 			return nil
 		case !strings.HasPrefix(said, "* "):
-			return errNoTLS
+			return ErrNoTLS
 		}
 	}
 }

@@ -113,7 +113,7 @@ func (s *server) client(ctx context.Context, raw net.Conn) (*smtp.Client, error)
 	case errors.As(err, &lost), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, errTooMuch):
 		return nil, fmt.Errorf("asking for TLS: %w", err)
 	}
-	return nil, errNoTLS
+	return nil, ErrNoTLS
 }
 
 func authenticate(c *smtp.Client, as session.Credential) error {
@@ -125,7 +125,7 @@ func authenticate(c *smtp.Client, as session.Credential) error {
 	case c.SupportsAuth(sasl.Login):
 		mechanism = sasl.NewLoginClient(user, secret)
 	default:
-		return &integrations.Problem{Status: http.StatusBadGateway, Reason: integrations.ReasonAnswer, Err: errors.New("the SMTP server offers neither AUTH PLAIN nor LOGIN"),
+		return &integrations.Problem{Status: http.StatusBadGateway, Reason: integrations.ReasonAnswer, Err: ErrNoAuth,
 			Text: "The mail server lets nobody sign in at that port: it offers neither AUTH PLAIN nor LOGIN."}
 	}
 	err := c.Auth(mechanism)

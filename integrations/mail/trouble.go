@@ -34,7 +34,7 @@ func (a *Account) trouble(err error) error {
 	case errors.Is(err, errRefused):
 		return &integrations.Problem{Status: http.StatusBadGateway, Reason: integrations.ReasonService, Err: err,
 			Text: "The mail server refuses the mail account of this gateway; its operator has to renew integrations.mail.password. Your own password is not at fault."}
-	case errors.Is(err, errNoTLS):
+	case errors.Is(err, ErrNoTLS):
 		return &integrations.Problem{Status: http.StatusBadGateway, Reason: integrations.ReasonAnswer, Err: err,
 			Text: "The mail server offers no STARTTLS. No password was sent to it; its operator has to turn on TLS."}
 	case errors.Is(err, errTooMuch), errors.Is(err, errTooDeep):
