@@ -72,7 +72,7 @@ func (a *API) describe() ([]byte, error) {
 func (a *API) securitySchemes() object {
 	return object{
 		"client":  object{"type": "http", "scheme": "basic", "description": "a client's name and secret (clients), or a person's login name and app password"},
-		"token":   object{"type": "http", "scheme": "bearer", "description": "an identity JWT from /auth/token, or the provider's access token"},
+		"token":   object{"type": "http", "scheme": "bearer", "description": "a client's secret alone, an identity JWT from /auth/token, or the provider's access token"},
 		"session": object{"type": "apiKey", "in": "cookie", "name": a.o.Cookie, "description": "a person's session; changes need a request from this site's own pages"},
 	}
 }

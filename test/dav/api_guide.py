@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from datetime import datetime
+from urllib.parse import quote
 
 import requests
 
@@ -42,7 +43,7 @@ def upload(path, content):
 
 
 def create_event(calendar_name, title, start, end, description, zone="Europe/Berlin"):
-    r = va.post(f"{at}/calendars/{calendar_name}/events", json={
+    r = va.post(f"{at}/calendars/{quote(calendar_name, safe='')}/events", json={
         "title": title, "start": start.isoformat(), "end": end.isoformat(),
         "description": description, "time_zone": zone})
     r.raise_for_status()
@@ -74,7 +75,7 @@ except requests.HTTPError:
 seen["same"] = [download(f"{folder}/{name}") == content for name in ("note ü 100%.txt", "unknown length.txt")]
 create_event(sys.argv[1], "Besprechung", datetime(2026, 3, 29, 9), datetime(2026, 3, 29, 10), "mit allen")
 month = {"from": "2026-03-01T00:00:00Z", "to": "2026-04-01T00:00:00Z"}
-seen["events"] = [(e["title"], e["start"], e["description"]) for e in items(f"calendars/{sys.argv[1]}/events", **month)]
+seen["events"] = [(e["title"], e["start"], e["description"]) for e in items(f"calendars/{quote(sys.argv[1], safe='')}/events", **month)]
 if "MAIL_TO" in os.environ:
     send_email(os.environ["MAIL_TO"], "Grüße aus dem Dienst", "Zeile 1\nZeile 2 ✓\n")
     for _ in range(100):
