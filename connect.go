@@ -256,8 +256,22 @@ func (c *connecting) check(ctx context.Context, cred session.Credential) (owner 
 	case c.user != "" && c.user != cred.User && c.user != owner:
 		return owner, nil, fmt.Errorf("connect: access was granted by %s, and has to be by %s: sign out of Nextcloud in that browser (or use a private window), and begin again; or say --user %s",
 			harmless(cred.User), harmless(c.user), harmless(cred.User))
+	case c.user != "" && c.user != cred.User:
+		return owner, nil, c.byThatName(ctx, cred)
 	}
 	return owner, nil, nil
+}
+
+// byThatName refuses an app password that Nextcloud does not take with the name
+// that it is to be used with: it takes one with the name that was signed in by.
+func (c *connecting) byThatName(ctx context.Context, cred session.Credential) error {
+	one, cancel := context.WithTimeout(ctx, askLimit)
+	defer cancel()
+	if _, err := c.flow.Owner(one, session.Credential{User: c.user, Secret: cred.Secret}); !errors.Is(err, integrations.ErrRefused) {
+		return nil
+	}
+	return fmt.Errorf("connect: %s was signed in to Nextcloud as %s, and Nextcloud takes the app password with that name alone: sign in as %s, and begin again; or name %s as the service account's username, and say --user %s",
+		harmless(c.user), harmless(cred.User), harmless(c.user), harmless(cred.User), harmless(cred.User))
 }
 
 // giveBack deletes an app password that is not kept, and tells if it could not.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -195,6 +196,45 @@ func TestConnectIntoTheFileThatIsUsed(t *testing.T) {
 	}
 	if b, _ := os.ReadFile(other); string(b) != "other" {
 		t.Errorf("another account's file has %q now", b)
+	}
+}
+
+// TestConnectByAnotherName: Nextcloud takes an app password with the name that was
+// signed in by, a mail address perhaps, and not with the account's id. What would
+// not open anything with the configured name takes no file's place.
+func TestConnectByAnotherName(t *testing.T) {
+	const mail = demo.DefaultUser + "@example.com"
+	g := newGranting(t)
+	file := g.at("password")
+	if err := os.WriteFile(file, []byte("before"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g.env = append(g.env, "NEXTCLOUD_WEBDAV_USERNAME="+demo.DefaultUser, "NEXTCLOUD_WEBDAV_PASSWORD_FILE="+file)
+	g.says = func(w http.ResponseWriter, r *http.Request) bool {
+		switch user, password, _ := r.BasicAuth(); {
+		case strings.HasSuffix(r.URL.Path, "/login/v2/poll"):
+			rec := httptest.NewRecorder()
+			g.cloud.ServeHTTP(rec, r)
+			w.WriteHeader(rec.Code)
+			io.WriteString(w, strings.Replace(rec.Body.String(), `"loginName":"`+demo.DefaultUser+`"`, `"loginName":"`+mail+`"`, 1))
+			return true
+		case user == mail:
+			r.SetBasicAuth(demo.DefaultUser, password)
+		case user == demo.DefaultUser:
+			w.WriteHeader(http.StatusUnauthorized)
+			return true
+		}
+		return false
+	}
+	out, err := g.connect(t.Context(), demo.DefaultUser, demo.DefaultPassword)
+	if b, _ := os.ReadFile(file); err == nil || !strings.Contains(err.Error(), "was signed in to Nextcloud as "+mail) || string(b) != "before" {
+		t.Errorf("connect = %v, the file has %q; want it left alone, and why\n%s", err, b, out)
+	}
+	if n := g.cloud.Calls(demo.AppPassword); n != 1 {
+		t.Errorf("%d calls on app passwords, want one that deletes it", n)
+	}
+	if out, err := g.connect(t.Context(), demo.DefaultUser, demo.DefaultPassword, "--user", mail, "--to", file); err != nil || !strings.Contains(out, "NEXTCLOUD_WEBDAV_USERNAME="+mail) {
+		t.Errorf("connect --user %s = %v, want nil\n%s", mail, err, out)
 	}
 }
 
