@@ -112,6 +112,17 @@ func (s *signed) RoundTrip(r *http.Request) (*http.Response, error) {
 
 const whoami = `<?xml version="1.0"?><d:propfind xmlns:d="DAV:"><d:prop><d:resourcetype/><d:current-user-principal/></d:prop></d:propfind>`
 
+// whose asks what is at an address, and who asks.
+func whose(ctx context.Context, client *http.Client, address string) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, "PROPFIND", address, strings.NewReader(whoami))
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Depth", "0")
+	r.Header.Set("Content-Type", "application/xml; charset=utf-8")
+	return client.Do(r)
+}
+
 func (s *service) key(name string) string { return s.p.Key("integrations." + s.section + "." + name) }
 
 func (s *service) look(ctx context.Context) Finding {
@@ -122,13 +133,7 @@ func (s *service) look(ctx context.Context) Finding {
 		return refusedBy(by)
 	}
 	client := signedBy(s.p.Client, cred)
-	r, err := http.NewRequestWithContext(ctx, "PROPFIND", s.dav.URL, strings.NewReader(whoami))
-	if err != nil {
-		return failed("the address cannot be read", "Check "+s.key("url")+".")
-	}
-	r.Header.Set("Depth", "0")
-	r.Header.Set("Content-Type", "application/xml; charset=utf-8")
-	resp, err := client.Do(r)
+	resp, err := whose(ctx, client, s.dav.URL)
 	var untrusted *tls.CertificateVerificationError
 	switch {
 	case errors.As(err, &untrusted), err != nil && strings.Contains(err.Error(), "is pinned"):
@@ -146,7 +151,26 @@ func (s *service) look(ctx context.Context) Finding {
 	if resp.StatusCode != http.StatusMultiStatus {
 		return s.refused(resp)
 	}
+	if s.astray(ctx, client) {
+		return failed("there is nothing at its scope, "+s.dav.Scope, "Make that folder or calendar in Nextcloud, or set "+s.key("scope")+" to what is there, as a path below "+s.key("url")+".")
+	}
 	return s.sound(ctx, client, string(body))
+}
+
+// astray reports whether everything has to stay within what is not there. What
+// is each caller's own nobody can look at here.
+func (s *service) astray(ctx context.Context, client *http.Client) bool {
+	at, err := url.Parse(s.dav.URL)
+	if err != nil || strings.Trim(s.dav.Scope, "/") == "" || strings.Contains(s.dav.Scope, "{user}") {
+		return false
+	}
+	at.Path, at.RawPath = strings.TrimSuffix(at.Path, "/")+"/"+strings.Trim(s.dav.Scope, "/")+"/", ""
+	resp, err := whose(ctx, client, at.String())
+	if err != nil {
+		return false
+	}
+	resp.Body.Close()
+	return resp.StatusCode == http.StatusNotFound
 }
 
 // refused says what an answer means that is none.
