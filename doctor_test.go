@@ -245,6 +245,7 @@ func TestDoctorFindsWhatIsBroken(t *testing.T) {
 		}, "WebDAV", doctor.Failed, "NEXTCLOUD_WEBDAV_URL"},
 		{"old WebDAV", oidc20, set("NEXTCLOUD_WEBDAV_URL", "{base}/remote.php/webdav"), "WebDAV", doctor.Warning, "/remote.php/dav"},
 		{"calendar", oidc20, set("NEXTCLOUD_CALDAV_URL", "{base}/remote.php/dav/calendars/nobody/x"), "CalDAV", doctor.Failed, "NEXTCLOUD_CALDAV_URL"},
+		{"address of another server", oidc20, set("NEXTCLOUD_CARDDAV_URL", "https://nobody.invalid/dav"), "CardDAV", doctor.Failed, "host and port in integrations.carddav.url"},
 		{"scope", oidc20, set("ANTEROOM_INTEGRATIONS_WEBDAV_SCOPE", "/files/testdoc/Nöwhere"), "WebDAV", doctor.Failed, "INTEGRATIONS_WEBDAV_SCOPE"},
 		{"a scope that is there", oidc20, set("ANTEROOM_INTEGRATIONS_WEBDAV_SCOPE", "/files/testdoc/Documents", "ANTEROOM_INTEGRATIONS_CALDAV_SCOPE", "/testdoc/personal"), "", "", ""},
 		{"everybody's own scope", oidc20, set("ANTEROOM_INTEGRATIONS_WEBDAV_SCOPE", "/files/testdoc/{user}"), "", "", ""},

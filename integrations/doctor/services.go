@@ -7,12 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
 	"sync"
-	"syscall"
 
 	"anteroom/integrations"
 	"anteroom/integrations/calendars"
@@ -135,13 +135,14 @@ func (s *service) look(ctx context.Context) Finding {
 	client := signedBy(s.p.Client, cred)
 	resp, err := whose(ctx, client, s.dav.URL)
 	var untrusted *tls.CertificateVerificationError
+	var slow net.Error
 	switch {
 	case errors.As(err, &untrusted), err != nil && strings.Contains(err.Error(), "is pinned"):
 		return failed("its certificate is not for its name, not from an authority that is trusted, or not pinned", "Check "+s.key("url")+", and "+s.p.Key("nextcloud.ca_file")+" and "+s.p.Key("nextcloud.pins")+", which hold here, too.")
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return failed("nothing answers at that address", "Check host and port in "+s.key("url")+".")
-	case err != nil:
+	case errors.As(err, &slow) && slow.Timeout():
 		return failed("it does not answer in time", "Check "+s.key("url")+". Nextcloud also answers late, by up to 25 s, after wrong passwords came from this address: then wait half an hour.")
+	case err != nil:
+		return failed("nothing answers at that address", "Check scheme, host and port in "+s.key("url")+".")
 	}
 	defer resp.Body.Close()
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, statusMost))
