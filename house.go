@@ -94,6 +94,9 @@ func build(cfg *Config, log *slog.Logger, sys system) (*house, error) {
 		return nil, err
 	}
 	h.followSecrets(codec)
+	if err := h.followAuthorities(); err != nil {
+		return nil, err
+	}
 	return h, h.buildServer(cookies, codec)
 }
 

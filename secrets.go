@@ -239,14 +239,21 @@ func (h *house) followSecrets(codec *session.Codec) {
 			return err
 		})
 	}
-	h.followAuthorities()
 	h.promote = time.AfterFunc(time.Hour, codec.Promote)
 	h.promote.Stop()
 }
 
 // followAuthorities has those by whom others are known follow their files.
-func (h *house) followAuthorities() {
+func (h *house) followAuthorities() (err error) {
+	if h.live.Mail.Roots, err = session.OpenAuthorities(h.live.Mail.CAFile); err != nil {
+		return fmt.Errorf("integrations.mail.ca_file: %w", err)
+	}
 	h.secrets.followAuthorities(h.cfg, "nextcloud.ca_file", h.nextcloud.Transport.(*session.Transport).RenewAuthorities)
+	h.secrets.followAuthorities(h.cfg, "integrations.mail.ca_file", h.live.Mail.Roots.Renew)
+	if h.redis != nil {
+		h.secrets.followAuthorities(h.cfg, "session.redis.ca_file", h.redis.RenewAuthorities)
+	}
+	return nil
 }
 
 // passwordTrial is how long servers may take to judge a service account's password.

@@ -2,12 +2,11 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -134,15 +133,14 @@ func TestFollowedFromTheStart(t *testing.T) {
 // counts for the next connection, and a broken one is reported and changes nothing.
 func TestFollowedAuthorities(t *testing.T) {
 	old, next := loopback.Certificate(t), loopback.Certificate(t)
-	cloud := httptest.NewUnstartedServer(http.NotFoundHandler())
-	cloud.TLS = &tls.Config{Certificates: []tls.Certificate{next.Issue(t).TLS(t)}}
-	cloud.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
-	cloud.StartTLS()
-	defer cloud.Close()
+	cloud := next.Issue(t).HTTPS(t, http.NotFoundHandler())
 	file, _ := old.Files(t)
 	said, lines := new(output), new(output)
-	sys := system{Environ: []string{"NEXTCLOUD_BASE_URL=" + cloud.URL, "NEXTCLOUD_CLIENT_ID=x", "NEXTCLOUD_CLIENT_SECRET=y", "ANTEROOM_UPSTREAM=http://localhost:1",
-		"ANTEROOM_SERVER_PUBLIC_URL=http://localhost:8000", "ANTEROOM_NEXTCLOUD_CA_FILE=" + file}, Out: lines, Err: said}
+	sys := system{Environ: []string{"NEXTCLOUD_BASE_URL=" + cloud, "NEXTCLOUD_CLIENT_ID=x", "NEXTCLOUD_CLIENT_SECRET=y", "ANTEROOM_UPSTREAM=http://localhost:1",
+		"ANTEROOM_SERVER_PUBLIC_URL=http://localhost:8000", "ANTEROOM_NEXTCLOUD_CA_FILE=" + file,
+		"ANTEROOM_SESSION_STORE=redis", "ANTEROOM_SESSION_KEYS=" + base64.StdEncoding.EncodeToString(make([]byte, 32)), "ANTEROOM_SESSION_REDIS_URL=rediss://localhost:1", "ANTEROOM_SESSION_REDIS_CA_FILE=" + file,
+		"NEXTCLOUD_IMAP_URL=imaps://localhost:1", "NEXTCLOUD_EMAIL_USERNAME=a@example.com", "NEXTCLOUD_EMAIL_PASSWORD=p", "ANTEROOM_INTEGRATIONS_MAIL_CA_FILE=" + file,
+	}, Out: lines, Err: said}
 	cfg, faults := loadConfig("", false, sys.lookup, sys.Environ)
 	if len(faults) > 0 {
 		t.Fatal(faults)
@@ -169,14 +167,14 @@ func TestFollowedAuthorities(t *testing.T) {
 		}
 		return nil
 	}, func() error {
-		resp, err := h.nextcloud.Get(cloud.URL)
+		resp, err := h.nextcloud.Get(cloud)
 		if err == nil {
 			resp.Body.Close()
 		}
 		return err
 	})
 	h.audit.Close()
-	for _, key := range []string{"nextcloud.ca_file"} {
+	for _, key := range []string{"nextcloud.ca_file", "session.redis.ca_file", "integrations.mail.ca_file"} {
 		if !followed[key] || strings.Count(lines.String(), `"operation":"`+key+`"`) != 2 {
 			t.Errorf("%s: followed: %v; audit lines:\n%s\nwant it followed, and two lines", key, followed[key], lines)
 		}

@@ -128,12 +128,14 @@ type Mail struct {
 	Username  string         `yaml:"username" doc:"mail account"`
 	Password  session.Secret `yaml:"password" doc:"its password"`
 	From      string         `yaml:"from" doc:"the address that mail is sent from; default the username"`
-	CAFile    string         `yaml:"ca_file" doc:"PEM file of authorities to trust for the mail servers, instead of the system's"`
+	CAFile    string         `yaml:"ca_file" doc:"PEM file of authorities to trust for the mail servers, instead of the system's; read again when it changes"`
 	Nextcloud int            `yaml:"nextcloud_account" doc:"id of an account in Nextcloud's Mail app, to use where imap_url is empty; username and password are Nextcloud's then"`
 	File      *SecretFile    `yaml:"-"` // that password is kept in, and may change in; nil: in none
 	Allow     session.Allow  `yaml:"allow" doc:"who may use it: signed-in, or groups:, users: and clients: lists; unset: configured clients"`
 	AppURL    string         `yaml:"-"` // base URL of the Nextcloud that the Mail app is in
 	ReadOnly  bool           `yaml:"read_only" doc:"nothing may be changed or sent through it"`
+
+	Roots *session.Authorities `yaml:"-"` // those of CAFile, where somebody renews them; nil: they are read once
 }
 
 // Said reports whether there is any mail to be had.

@@ -2,11 +2,8 @@ package integrations
 
 import (
 	"crypto/sha256"
-	"crypto/tls"
 	"encoding/base64"
 	"encoding/pem"
-	"io"
-	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -66,27 +63,23 @@ func TestPinsAndAuthorities(t *testing.T) {
 // last, and pins hold with any of them.
 func TestAuthoritiesChange(t *testing.T) {
 	old, next := loopback.Certificate(t), loopback.Certificate(t)
-	cert := next.Issue(t).TLS(t)
-	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	srv.TLS, srv.EnableHTTP2 = &tls.Config{Certificates: []tls.Certificate{cert}}, true
-	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
-	srv.StartTLS()
-	defer srv.Close()
+	server := next.Issue(t)
+	at := server.HTTPS(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	file, _ := old.Files(t)
 	asking := func(pins ...string) (renew func(string) error, ask func() error) {
-		c, err := NewClient(NextcloudConfig{URL: srv.URL, CAFile: file, Pins: pins, Timeout: 5 * time.Second})
+		c, err := NewClient(NextcloudConfig{URL: at, CAFile: file, Pins: pins, Timeout: 5 * time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return c.Transport.(*session.Transport).RenewAuthorities, func() error {
-			resp, err := c.Get(srv.URL)
+			resp, err := c.Get(at)
 			if err == nil {
 				resp.Body.Close()
 			}
 			return err
 		}
 	}
-	for _, pins := range [][]string{nil, {pin([]byte("a backup")), pin(cert.Leaf.RawSubjectPublicKeyInfo)}} {
+	for _, pins := range [][]string{nil, {pin([]byte("a backup")), pin(server.TLS(t).Leaf.RawSubjectPublicKeyInfo)}} {
 		renew, ask := asking(pins...)
 		loopback.FollowAuthorities(t, old, next, renew, ask)
 	}

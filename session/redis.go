@@ -22,7 +22,7 @@ type RedisConfig struct {
 	Password         Secret `yaml:"password" doc:"instead of the one in url"`
 	SentinelUsername string `yaml:"sentinel_username" doc:"for the Sentinels themselves"`
 	SentinelPassword Secret `yaml:"sentinel_password" doc:"for the Sentinels themselves"`
-	CAFile           string `yaml:"ca_file" doc:"PEM of the authorities that may vouch for Redis; empty: those of the system"`
+	CAFile           string `yaml:"ca_file" doc:"PEM of the authorities that may vouch for Redis; empty: those of the system; read again when it changes"`
 	CertFile         string `yaml:"cert_file" doc:"PEM of a client certificate, if Redis wants one; read again when it changes"`
 	KeyFile          string `yaml:"key_file" doc:"PEM of its key"`
 	Prefix           string `yaml:"prefix" default:"anteroom" doc:"how every key and channel begins; two deployments in one Redis need two"`
@@ -51,6 +51,8 @@ type Redis struct {
 	o       RedisOptions
 	metrics *redisMetrics
 	era     atomic.Uint64 // see redisLink.all
+
+	roots *Authorities // by whom servers are known
 
 	copies    sync.Map // of *redisCopies by address
 	saidBlind sync.Once
@@ -88,10 +90,14 @@ func OpenRedis(cfg RedisConfig, o RedisOptions) (*Redis, error) {
 	if err != nil {
 		return nil, fmt.Errorf("session.redis: %w", err)
 	}
+	roots, err := OpenAuthorities(cfg.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("session.redis: reading ca_file: %w", err)
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	r := &Redis{prefix: cfg.Prefix, o: o, metrics: newRedisMetrics(o.Registry), word: errRedisUnasked}
+	r := &Redis{roots: roots, prefix: cfg.Prefix, o: o, metrics: newRedisMetrics(o.Registry), word: errRedisUnasked}
 	if r.prefix == "" {
 		r.prefix = "anteroom"
 	}
@@ -125,6 +131,17 @@ func (r *Redis) RenewPassword(ctx context.Context, password Secret) error {
 	}
 	r.password.Store(&password)
 	return nil
+}
+
+// RenewAuthorities has servers known by those of a text in PEM. The connections
+// that there are end with what is under way on them, but for a Watch's, which
+// stays. The error says why all is as it was.
+func (r *Redis) RenewAuthorities(pem string) error {
+	err := r.roots.Renew(pem)
+	if err == nil {
+		r.era.Add(1)
+	}
+	return err
 }
 
 // redisTrial is how long Redis may take to judge a new password.

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"crypto/tls"
+	"net"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -38,6 +39,12 @@ func (r *Redis) connectTo(t redisTarget, cfg RedisConfig, secure *tls.Config, pa
 		ContextTimeoutEnabled: true, MaxRetries: -1, DialerRetries: 1,
 		DialTimeout: redisReply, ReadTimeout: redisReply, WriteTimeout: redisReply, PoolTimeout: redisReply,
 		PoolSize: max(32, 10*runtime.GOMAXPROCS(0)), PipelinePoolSize: -1,
+	}
+	if secure != nil {
+		o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			one := &redis.Options{DialTimeout: o.DialTimeout, TLSConfig: r.roots.Config(secure)}
+			return redis.NewDialer(one)(ctx, network, addr)
+		}
 	}
 	switch t.kind {
 	case redisSentinel:

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -13,13 +14,14 @@ import (
 	"time"
 
 	"anteroom/test/loopback"
+	"anteroom/test/redistest"
 )
 
 // TestRedisClientCertificate: a new connection shows the client certificate that
 // its files have; one that is not whole, or not valid, leaves the one before.
 func TestRedisClientCertificate(t *testing.T) {
 	dir := t.TempDir()
-	cfg := RedisConfig{CAFile: filepath.Join(dir, "ca"), CertFile: filepath.Join(dir, "cert"), KeyFile: filepath.Join(dir, "key")}
+	cfg := RedisConfig{CertFile: filepath.Join(dir, "cert"), KeyFile: filepath.Join(dir, "key")}
 	age := time.Now().Add(-time.Hour)
 	put := func(cert, key []byte) {
 		t.Helper()
@@ -36,15 +38,12 @@ func TestRedisClientCertificate(t *testing.T) {
 		})
 	}
 	server, first := loopback.Certificate(t), pair(1, time.Hour)
-	if err := os.WriteFile(cfg.CAFile, server.Cert, 0o600); err != nil {
-		t.Fatal(err)
-	}
 	put(first.Cert, first.Key)
 	own, err := redisTarget{tls: true}.tlsConfig(cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	own.ServerName = "localhost"
+	own.ServerName, own.RootCAs = "localhost", server.Pool()
 	shown := func() int64 {
 		t.Helper()
 		here, there := net.Pipe()
@@ -78,4 +77,23 @@ func TestRedisClientCertificate(t *testing.T) {
 			t.Errorf("%s: certificate %d is shown, want %d", step.name, got, step.want)
 		}
 	}
+}
+
+// TestRedisAuthoritiesChange: Redis is known by the authorities of now, also
+// where there are connections from before.
+func TestRedisAuthoritiesChange(t *testing.T) {
+	s := redistest.Start(t, redistest.Options{TLS: true})
+	of, err := os.ReadFile(s.CAFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := loopback.Certificate(t)
+	file, _ := old.Files(t)
+	r, err := OpenRedis(RedisConfig{URL: Secret(s.URL()), CAFile: file}, RedisOptions{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	ctx := context.WithValue(t.Context(), redisUrgent{}, true)
+	loopback.FollowAuthorities(t, old, loopback.Pair{Cert: of}, r.RenewAuthorities, func() error { return r.Writable(ctx) })
 }

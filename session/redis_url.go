@@ -201,7 +201,7 @@ func (t *redisTarget) parseQuery(q string) error {
 	return t.parseDB(db)
 }
 
-// tlsConfig reads the files for TLS. It is nil for a target without.
+// tlsConfig is for TLS, but for the authorities. It is nil for a target without.
 func (t redisTarget) tlsConfig(cfg RedisConfig, log *slog.Logger) (*tls.Config, error) {
 	if !t.tls {
 		if cfg.CAFile != "" || cfg.CertFile != "" || cfg.KeyFile != "" {
@@ -210,13 +210,6 @@ func (t redisTarget) tlsConfig(cfg RedisConfig, log *slog.Logger) (*tls.Config, 
 		return nil, nil
 	}
 	c := &tls.Config{MinVersion: tls.VersionTLS12}
-	if cfg.CAFile != "" {
-		roots, err := ReadAuthorities(cfg.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("reading ca_file: %w", err)
-		}
-		c.RootCAs = roots
-	}
 	if cfg.CertFile != "" || cfg.KeyFile != "" {
 		p := &clientPair{files: [2]string{cfg.CertFile, cfg.KeyFile}, log: log}
 		if err := p.load(p.stamps()); err != nil {

@@ -25,6 +25,7 @@ import (
 
 	"anteroom/integrations"
 	"anteroom/integrations/mail/mailtest"
+	"anteroom/session"
 	"anteroom/test/loopback"
 )
 
@@ -187,6 +188,30 @@ func TestUntrustedServers(t *testing.T) {
 		_, err = a.Send(context.Background(), Draft{To: []string{"a@example.org"}})
 		wantProblem(t, name+": SMTP", err, http.StatusBadGateway, integrations.ReasonAway)
 	}
+}
+
+// TestAuthoritiesChange: the servers are known by the authorities of now, also
+// where there is a connection from before.
+func TestAuthoritiesChange(t *testing.T) {
+	s := mailtest.Start(t, mailtest.Rich)
+	of, err := os.ReadFile(s.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := loopback.Certificate(t)
+	file, _ := old.Files(t)
+	roots, err := session.OpenAuthorities(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := open(t, s, func(c *integrations.Mail, _ *Options) { c.Roots = roots })
+	loopback.FollowAuthorities(t, old, loopback.Pair{Cert: of}, roots.Renew, func() error {
+		reading, sending := a.CheckReading(t.Context()), a.CheckSending(t.Context())
+		if (reading == nil) != (sending == nil) {
+			t.Errorf("reading: %v, sending: %v", reading, sending)
+		}
+		return errors.Join(reading, sending)
+	})
 }
 
 // TestSTARTTLS reads and sends through servers that begin in clear.

@@ -139,7 +139,7 @@ func (s *server) secure(ctx context.Context, raw net.Conn) (*guard, error) {
 		}
 		greeting = []byte("* OK secured\r\n") // there is none after STARTTLS, and a client waits for one
 	}
-	secured := tls.Client(raw, s.tls)
+	secured := tls.Client(raw, s.roots.Config(s.tls))
 	if err := secured.HandshakeContext(ctx); err != nil {
 		return nil, fmt.Errorf("securing the connection: %w", handshake{err})
 	}

@@ -7,7 +7,6 @@ package mail
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"net"
@@ -77,7 +76,8 @@ type Account struct {
 type server struct {
 	addr     string // host:port
 	startTLS bool
-	tls      *tls.Config
+	tls      *tls.Config // but for the authorities
+	roots    *session.Authorities
 	refusal  refusal
 }
 
@@ -97,10 +97,10 @@ func Open(cfg integrations.Mail, o Options) (*Account, error) {
 	if a.from == "" {
 		a.from = cfg.Username
 	}
-	var roots *x509.CertPool
+	roots := cfg.Roots
 	var err error
-	if cfg.CAFile != "" {
-		if roots, err = session.ReadAuthorities(cfg.CAFile); err != nil {
+	if roots == nil {
+		if roots, err = session.OpenAuthorities(cfg.CAFile); err != nil {
 			return nil, fmt.Errorf("integrations.mail.ca_file: %w", err)
 		}
 	}
@@ -111,7 +111,7 @@ func Open(cfg integrations.Mail, o Options) (*Account, error) {
 		return nil, fmt.Errorf("integrations.mail.smtp_url: %w", err)
 	}
 	a.keys = newKeys(o, "from "+a.from)
-	a.pool = newPool(semaphore.New(maxConns, eachConns), idleTime, a.dial)
+	a.pool = newPool(semaphore.New(maxConns, eachConns), idleTime, roots, a.dial)
 	return a, nil
 }
 
@@ -137,7 +137,7 @@ func (a *Account) Close() error {
 
 // serverAt reads a server's URL. Of the two schemes one has TLS from the start,
 // the other requires STARTTLS; there is none without.
-func serverAt(text string, roots *x509.CertPool, implicit, port, explicit, explicitPort string) (*server, error) {
+func serverAt(text string, roots *session.Authorities, implicit, port, explicit, explicitPort string) (*server, error) {
 	if text == "" {
 		return nil, nil
 	}
@@ -145,7 +145,7 @@ func serverAt(text string, roots *x509.CertPool, implicit, port, explicit, expli
 	if err != nil {
 		return nil, fmt.Errorf("reading the URL: %w", err)
 	}
-	s := &server{tls: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, ServerName: u.Hostname()}}
+	s := &server{roots: roots, tls: &tls.Config{MinVersion: tls.VersionTLS12, ServerName: u.Hostname()}}
 	switch u.Scheme {
 	case implicit:
 	case explicit:

@@ -2,6 +2,7 @@ package mail
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"sync"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/emersion/go-imap/v2/imapclient"
 
 	"anteroom/integrations"
+	"anteroom/session"
 	"anteroom/session/semaphore"
 )
 
@@ -18,7 +20,8 @@ import (
 type conn struct {
 	*imapclient.Client
 	guard   *guard
-	by      string // in whose hands it is, or was last
+	roots   *x509.CertPool // that the server was known by
+	by      string         // in whose hands it is, or was last
 	caps    imap.CapSet
 	reused  bool        // it was idle before
 	touched bool        // something may have been changed by it since it was got
@@ -62,14 +65,15 @@ type pool struct {
 	dial   func(context.Context) (*conn, error)
 	places *semaphore.Keyed // for each connection in use, by caller
 	idle   time.Duration
+	roots  *session.Authorities // no connection that others vouched for is given out
 
 	mu     sync.Mutex
 	free   []*conn // guarded by mu; the last was used last
 	closed bool    // guarded by mu
 }
 
-func newPool(places *semaphore.Keyed, idle time.Duration, dial func(context.Context) (*conn, error)) *pool {
-	return &pool{dial: dial, idle: idle, places: places}
+func newPool(places *semaphore.Keyed, idle time.Duration, roots *session.Authorities, dial func(context.Context) (*conn, error)) *pool {
+	return &pool{dial: dial, idle: idle, roots: roots, places: places}
 }
 
 // get waits for a place and gives out a connection that lived when it was last
@@ -84,18 +88,19 @@ func (p *pool) get(ctx context.Context, fresh bool) (*conn, error) {
 		if c == nil {
 			break
 		}
-		if time.Since(c.rested) < proveAfter && !c.broken() || c.lives(ctx) {
+		if c.roots == p.roots.Pool() && (time.Since(c.rested) < proveAfter && !c.broken() || c.lives(ctx)) {
 			c.reused, c.touched, c.by = true, false, by
 			return c, nil
 		}
 		c.end()
 	}
+	roots := p.roots.Pool()
 	c, err := p.dial(ctx)
 	if err != nil {
 		p.places.Release(by)
 		return nil, err
 	}
-	c.by = by
+	c.by, c.roots = by, roots
 	return c, nil
 }
 

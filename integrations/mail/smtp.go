@@ -94,7 +94,7 @@ func (a *Account) submissionAs(ctx context.Context, as session.Credential) (*smt
 func (s *server) client(ctx context.Context, raw net.Conn) (*smtp.Client, error) {
 	bounded := &limited{raw, maxSMTP}
 	if !s.startTLS {
-		secured := tls.Client(bounded, s.tls)
+		secured := tls.Client(bounded, s.roots.Config(s.tls))
 		if err := secured.HandshakeContext(ctx); err != nil {
 			return nil, fmt.Errorf("securing the connection: %w", handshake{err})
 		}
@@ -102,7 +102,7 @@ func (s *server) client(ctx context.Context, raw net.Conn) (*smtp.Client, error)
 	}
 	stop := context.AfterFunc(ctx, func() { raw.Close() })
 	defer stop()
-	c, err := smtp.NewClientStartTLS(bounded, s.tls)
+	c, err := smtp.NewClientStartTLS(bounded, s.roots.Config(s.tls))
 	var no *smtp.SMTPError
 	var lost net.Error
 	switch {

@@ -10,9 +10,13 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"io"
+	"log"
 	"math/big"
 	mathrand "math/rand/v2"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -171,6 +175,18 @@ func (p Pair) Write(t testing.TB, cert, key string) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// HTTPS serves HTTP/1.1 and HTTP/2 with the pair until the test ends. Handshakes
+// that fail are not logged.
+func (p Pair) HTTPS(t testing.TB, h http.Handler) (url string) {
+	t.Helper()
+	s := httptest.NewUnstartedServer(h)
+	s.TLS, s.EnableHTTP2 = &tls.Config{Certificates: []tls.Certificate{p.TLS(t)}}, true
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	return s.URL
 }
 
 // TLS is the pair as crypto/tls takes it.
