@@ -62,7 +62,7 @@ type TelemetryConfig struct {
 
 	OTLPEndpoint string         `yaml:"otlp_endpoint" doc:"base URL of a collector that takes OpenTelemetry traces (OTLP over HTTP), such as https://collector:4318; empty: nothing is traced"`
 	OTLPHeaders  session.Secret `yaml:"otlp_headers" doc:"headers of the requests to it, name=value,name=value; a comma in a value is %2C"`
-	OTLPCAFile   string         `yaml:"otlp_ca_file" doc:"PEM of the authorities that may vouch for it; empty: those of the system"`
+	OTLPCAFile   string         `yaml:"otlp_ca_file" doc:"PEM of the authorities that may vouch for it; empty: those of the system; read again when it changes"`
 	TraceRatio   trace.Ratio    `yaml:"trace_ratio" default:"1" doc:"share of traces that are recorded, from 0 to 1, of those that begin here; what a trusted proxy began is recorded if it says so, with trust_traces"`
 	TrustTraces  bool           `yaml:"trust_traces" doc:"whether the traceparent, tracestate and X-Request-Id of trusted proxies are believed: only if the front proxy sets them itself or removes the client's"`
 	ServiceName  string         `yaml:"service_name" default:"anteroom" doc:"what traces call this deployment (service.name)"`

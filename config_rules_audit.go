@@ -31,6 +31,7 @@ func (l *loader) checkAudit() {
 	if a.HashPaths && a.Key == "" {
 		l.breaks("audit.hash_paths", "needs audit.key; make one with 'anteroom keys new'")
 	}
+	l.checkAuthorities("audit.ca_file", a.CAFile)
 	if a.Window > mostWindow {
 		l.breaks("audit.window", "is %s; write %s at most: what came up within it is lost if the process is killed", brief(a.Window), brief(mostWindow))
 	}

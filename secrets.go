@@ -249,9 +249,14 @@ func (h *house) followAuthorities() (err error) {
 		return fmt.Errorf("integrations.mail.ca_file: %w", err)
 	}
 	h.secrets.followAuthorities(h.cfg, "nextcloud.ca_file", h.nextcloud.Transport.(*session.Transport).RenewAuthorities)
+	h.secrets.followAuthorities(h.cfg, "audit.ca_file", h.audit.RenewAuthorities)
+	h.secrets.followAuthorities(h.cfg, "watch.webhook.ca_file", h.watch.RenewAuthorities)
 	h.secrets.followAuthorities(h.cfg, "integrations.mail.ca_file", h.live.Mail.Roots.Renew)
 	if h.redis != nil {
 		h.secrets.followAuthorities(h.cfg, "session.redis.ca_file", h.redis.RenewAuthorities)
+	}
+	if h.trace != nil {
+		h.secrets.followAuthorities(h.cfg, "telemetry.otlp_ca_file", h.trace.RenewAuthorities)
 	}
 	return nil
 }

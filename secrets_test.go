@@ -140,7 +140,8 @@ func TestFollowedAuthorities(t *testing.T) {
 		"ANTEROOM_SERVER_PUBLIC_URL=http://localhost:8000", "ANTEROOM_NEXTCLOUD_CA_FILE=" + file,
 		"ANTEROOM_SESSION_STORE=redis", "ANTEROOM_SESSION_KEYS=" + base64.StdEncoding.EncodeToString(make([]byte, 32)), "ANTEROOM_SESSION_REDIS_URL=rediss://localhost:1", "ANTEROOM_SESSION_REDIS_CA_FILE=" + file,
 		"NEXTCLOUD_IMAP_URL=imaps://localhost:1", "NEXTCLOUD_EMAIL_USERNAME=a@example.com", "NEXTCLOUD_EMAIL_PASSWORD=p", "ANTEROOM_INTEGRATIONS_MAIL_CA_FILE=" + file,
-	}, Out: lines, Err: said}
+		"ANTEROOM_AUDIT_CA_FILE=" + file, "ANTEROOM_WATCH_WEBHOOK_CA_FILE=" + file, "ANTEROOM_WATCH_WEBHOOK_URL=https://localhost:1",
+		"ANTEROOM_TELEMETRY_OTLP_ENDPOINT=https://localhost:1", "ANTEROOM_TELEMETRY_OTLP_CA_FILE=" + file}, Out: lines, Err: said}
 	cfg, faults := loadConfig("", false, sys.lookup, sys.Environ)
 	if len(faults) > 0 {
 		t.Fatal(faults)
@@ -150,6 +151,7 @@ func TestFollowedAuthorities(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer h.audit.Close()
+	defer h.closeStore()
 	defer h.sessions.Close(t.Context())
 	followed := map[string]bool{}
 	loopback.FollowAuthorities(t, old, next, func(pem string) error {
@@ -174,7 +176,7 @@ func TestFollowedAuthorities(t *testing.T) {
 		return err
 	})
 	h.audit.Close()
-	for _, key := range []string{"nextcloud.ca_file", "session.redis.ca_file", "integrations.mail.ca_file"} {
+	for _, key := range []string{"nextcloud.ca_file", "session.redis.ca_file", "integrations.mail.ca_file", "audit.ca_file", "watch.webhook.ca_file", "telemetry.otlp_ca_file"} {
 		if !followed[key] || strings.Count(lines.String(), `"operation":"`+key+`"`) != 2 {
 			t.Errorf("%s: followed: %v; audit lines:\n%s\nwant it followed, and two lines", key, followed[key], lines)
 		}

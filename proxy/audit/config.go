@@ -16,7 +16,7 @@ type Config struct {
 	Key       session.Secret `yaml:"key" doc:"base64 of 32 bytes, made by 'anteroom keys new': signs checkpoints of the chain, and hashes names"`
 	HashPaths bool           `yaml:"hash_paths" doc:"names in paths are hashed with the key; 'anteroom audit find' finds them"`
 	Token     session.Secret `yaml:"token" doc:"Bearer token for those of output and copies that are https:// URLs"`
-	CAFile    string         `yaml:"ca_file" doc:"PEM file of authorities to trust for syslog+tls:// and https://, instead of the system's"`
+	CAFile    string         `yaml:"ca_file" doc:"PEM file of authorities to trust for syslog+tls:// and https://, instead of the system's; read again when it changes"`
 }
 
 const (

@@ -38,7 +38,8 @@ type Log struct {
 	key    ed25519.PrivateKey // nil: checkpoints are not signed, and none are made
 	paths  *Paths             // nil: names stay as they are
 	off    bool
-	tokens []*session.Rotating // of collectors; all there are once the log is open
+	tokens []*session.Rotating  // of collectors; all there are once the log is open
+	roots  *session.Authorities // by whom collectors are known
 
 	arrived chan struct{} // holds one: there is something to write
 	hurry   chan struct{} // holds one: somebody waits for it
@@ -107,6 +108,9 @@ func Open(cfg Config, o Options) (*Log, error) {
 			return nil, errors.New("audit.hash_paths needs audit.key")
 		}
 		l.paths = newPaths(key)
+	}
+	if l.roots, err = session.OpenAuthorities(cfg.CAFile); err != nil {
+		return nil, fmt.Errorf("audit.ca_file: %w", err)
 	}
 	l.metrics = newMetrics(o.Registry, l)
 	if err := l.openPlaces(); err != nil {
@@ -305,6 +309,10 @@ func (l *Log) RenewToken(s session.Secret) {
 		t.Renew(s)
 	}
 }
+
+// RenewAuthorities has collectors known by those of a text in PEM from the next
+// lines on. The error says why that stays as it was.
+func (l *Log) RenewAuthorities(pem string) error { return l.roots.Renew(pem) }
 
 // Reopen closes a file and opens the one that has its name now, as a program
 // that rotates logs wants it; lines before are in the old, lines after in the

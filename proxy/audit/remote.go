@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -21,32 +22,20 @@ const (
 	answerMost = 64 << 10        // bytes of an answer, and of its header, that are read, so that its connection can be used again
 )
 
-// tlsTo is how a collector is reached by TLS.
-func tlsTo(host, caFile string) (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}
-	if caFile == "" {
-		return c, nil
-	}
-	roots, err := session.ReadAuthorities(caFile)
-	if err != nil {
-		return nil, fmt.Errorf("audit.ca_file: %w", err)
-	}
-	c.RootCAs = roots
-	return c, nil
-}
-
 // syslogSink sends lines as RFC 5424 messages: by TCP and TLS with octet
 // counting (RFC 6587 §3.4.1, RFC 5425 §4.3), by UDP and unix sockets as one
 // datagram each (RFC 5426).
 type syslogSink struct {
 	network, address string
-	tls              *tls.Config // nil: none
+	tls              *tls.Config // but for the authorities; nil: none
+	roots            *session.Authorities
 	host, pid        string
-	conn             net.Conn // nil: none yet
+	conn             net.Conn       // nil: none yet
+	by               *x509.CertPool // of roots, that conn was made by
 }
 
-func newSyslog(kind, rest, caFile string) (*syslogSink, error) {
-	s := &syslogSink{network: kind, address: rest, pid: strconv.Itoa(os.Getpid())}
+func newSyslog(kind, rest string, roots *session.Authorities) (*syslogSink, error) {
+	s := &syslogSink{network: kind, address: rest, roots: roots, pid: strconv.Itoa(os.Getpid())}
 	s.host, _ = os.Hostname()
 	if s.host == "" {
 		s.host = "-"
@@ -60,9 +49,7 @@ func newSyslog(kind, rest, caFile string) (*syslogSink, error) {
 		if err != nil {
 			return nil, fmt.Errorf("syslog: %w", err)
 		}
-		if s.tls, err = tlsTo(host, caFile); err != nil {
-			return nil, err
-		}
+		s.tls = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}
 	}
 	return s, nil
 }
@@ -125,8 +112,8 @@ func (s *syslogSink) dial() error {
 	defer cancel()
 	d := &net.Dialer{}
 	var err error
-	if s.tls != nil {
-		s.conn, err = (&tls.Dialer{NetDialer: d, Config: s.tls}).DialContext(ctx, s.network, s.address)
+	if s.by = s.roots.Pool(); s.tls != nil {
+		s.conn, err = (&tls.Dialer{NetDialer: d, Config: s.roots.Config(s.tls)}).DialContext(ctx, s.network, s.address)
 	} else {
 		s.conn, err = d.DialContext(ctx, s.network, s.address)
 	}
@@ -137,7 +124,8 @@ func (s *syslogSink) dial() error {
 }
 
 // gone reports whether the other side closed the connection: what is written
-// then seems to arrive, and does not. A syslog server sends nothing.
+// then seems to arrive, and does not. A syslog server sends nothing. A connection
+// that other authorities vouched for than there are now counts as gone, too.
 func (s *syslogSink) gone() bool {
 	if s.network != "tcp" {
 		return false
@@ -146,7 +134,7 @@ func (s *syslogSink) gone() bool {
 	var one [1]byte
 	_, err := s.conn.Read(one[:])
 	var timeout net.Error
-	return err != nil && !(errors.As(err, &timeout) && timeout.Timeout())
+	return err != nil && !(errors.As(err, &timeout) && timeout.Timeout()) || s.tls != nil && s.by != s.roots.Pool()
 }
 
 func (s *syslogSink) close() error {
@@ -182,16 +170,12 @@ var errDenied = errors.New("the collector does not take the token")
 // until then it may be a fault of its own.
 const refusalLasts = 30 * time.Second
 
-func newPoster(to string, cfg Config, sign Signer) (*poster, error) {
-	c, err := tlsTo("", cfg.CAFile)
-	if err != nil {
-		return nil, err
-	}
-	t := &http.Transport{TLSClientConfig: c, TLSHandshakeTimeout: remoteTime, MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: answerMost, ForceAttemptHTTP2: true}
+func newPoster(to string, cfg Config, roots *session.Authorities, sign Signer) *poster {
+	t := &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}, TLSHandshakeTimeout: remoteTime, MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: answerMost, ForceAttemptHTTP2: true}
 	return &poster{url: to, token: session.NewRotating(cfg.Token), sign: sign, lasts: refusalLasts, client: &http.Client{
-		Transport: t, Timeout: remoteTime,
+		Transport: session.NewTransport(t, roots), Timeout: remoteTime,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // nobody else gets the lines, nor the token
-	}}, nil
+	}}
 }
 
 // write posts lines. Those of a group that stays refused are posted by halves,

@@ -24,6 +24,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"anteroom/session"
 )
 
 // message is one syslog message as RFC 5424 §6 has it.
@@ -313,10 +315,7 @@ func TestPostingRefused(t *testing.T) {
 	c := new(fussy)
 	server := httptest.NewServer(c)
 	defer server.Close()
-	p, err := newPoster(server.URL, Config{}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := newPoster(server.URL, Config{}, new(session.Authorities), nil)
 	all := strings.Split("a b poison c d e poison f g h i j k l m n o p q r s", " ")
 	b := numbered(all...)
 	if err := p.write(b); !errors.Is(err, errRefused) || c.asked != 1 || len(b.refused) != 0 {
@@ -349,7 +348,7 @@ func TestDatagramTooLong(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer in.Close()
-		s, err := newSyslog(network, in.LocalAddr().String(), "")
+		s, err := newSyslog(network, in.LocalAddr().String(), new(session.Authorities))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -535,10 +534,7 @@ func TestTokenExchange(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	p, err := newPoster(server.URL, Config{Token: "one"}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := newPoster(server.URL, Config{Token: "one"}, new(session.Authorities), nil)
 	write := func(when string, want int) {
 		t.Helper()
 		shown = 0

@@ -124,13 +124,10 @@ func (l *Log) open(place string, stdout, stderr io.Writer) (s sink, prior *prior
 	case !remote:
 		return openFile(place, l.key)
 	case strings.HasPrefix(scheme, "syslog+"):
-		s, err = newSyslog(strings.TrimPrefix(scheme, "syslog+"), rest, l.cfg.CAFile)
+		s, err = newSyslog(strings.TrimPrefix(scheme, "syslog+"), rest, l.roots)
 		return s, nil, err
 	}
-	p, err := newPoster(place, l.cfg, l.o.Sign)
-	if err != nil {
-		return nil, nil, err
-	}
+	p := newPoster(place, l.cfg, l.roots, l.o.Sign)
 	l.tokens = append(l.tokens, p.token)
 	return p, nil, nil
 }

@@ -47,6 +47,7 @@ const (
 // exporter sends spans, in batches.
 type exporter struct {
 	url      string
+	roots    *session.Authorities // by whom the collector is known
 	client   *http.Client
 	headers  atomic.Pointer[http.Header]
 	resource *resource.Resource
@@ -72,15 +73,14 @@ func newExporter(cfg Config, o Options) (*exporter, error) {
 		IdleConnTimeout:     time.Minute,
 		ForceAttemptHTTP2:   true,
 	}
-	if cfg.CAFile != "" {
-		if wire.TLSClientConfig.RootCAs, err = session.ReadAuthorities(cfg.CAFile); err != nil {
-			return nil, fmt.Errorf("telemetry.otlp_ca_file: %w", err)
-		}
+	roots, err := session.OpenAuthorities(cfg.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("telemetry.otlp_ca_file: %w", err)
 	}
 	e := &exporter{
-		url:      strings.TrimSuffix(cfg.Endpoint, "/") + "/v1/traces",
-		client:   &http.Client{Transport: wire, Timeout: postTime, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
-		resource: resourceOf(cfg), log: o.Log, queue: make(chan *Span, queueSize),
+		url:    strings.TrimSuffix(cfg.Endpoint, "/") + "/v1/traces",
+		client: &http.Client{Transport: session.NewTransport(wire, roots), Timeout: postTime, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		roots:  roots, resource: resourceOf(cfg), log: o.Log, queue: make(chan *Span, queueSize),
 	}
 	e.headers.Store(&h)
 	e.count(o.Registry)

@@ -93,6 +93,10 @@ func (t *Tracer) RenewHeaders(text session.Secret) error {
 	return err
 }
 
+// RenewAuthorities has the collector known by those of a text in PEM. The error
+// says why that stays as it was.
+func (t *Tracer) RenewAuthorities(pem string) error { return t.out.roots.Renew(pem) }
+
 // sampled decides for a trace that begins here as OpenTelemetry's
 // TraceIdRatioBased does, so that programs with one ratio decide alike.
 func (t *Tracer) sampled(id [16]byte) bool {

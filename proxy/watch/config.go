@@ -33,5 +33,5 @@ type WebhookConfig struct {
 	URL     string         `yaml:"url" doc:"where each alert is posted to as JSON: an https:// URL, or http:// to this machine; none: alerts are audit lines, log lines and metrics alone"`
 	Token   session.Secret `yaml:"token" doc:"sent there as a Bearer token"`
 	Timeout time.Duration  `yaml:"timeout" default:"5s" doc:"for one try; it is tried again for a day"`
-	CAFile  string         `yaml:"ca_file" doc:"PEM file of authorities to trust for it, instead of the system's"`
+	CAFile  string         `yaml:"ca_file" doc:"PEM file of authorities to trust for it, instead of the system's; read again when it changes"`
 }

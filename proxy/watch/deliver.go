@@ -204,6 +204,10 @@ func (w *Watch) try(ctx context.Context, a *Alert) (outcome string) {
 // not take it, the one before is shown.
 func (w *Watch) RenewToken(token session.Secret) { w.token.Renew(token) }
 
+// RenewAuthorities has the webhook known by those of a text in PEM. The error says
+// why that stays as it was.
+func (w *Watch) RenewAuthorities(pem string) error { return w.roots.Renew(pem) }
+
 // post posts an alert, and returns the status of the answer.
 func (w *Watch) post(ctx context.Context, a *Alert) (status int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.Webhook.Timeout)
@@ -261,14 +265,8 @@ func (w *Watch) postWith(ctx context.Context, id string, body []byte, token sess
 }
 
 // newClient is a client that goes where the configuration says, and nowhere else.
-func newClient(cfg WebhookConfig) (*http.Client, error) {
+func newClient(cfg WebhookConfig, roots *session.Authorities) *http.Client {
 	t := &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}, TLSHandshakeTimeout: cfg.Timeout,
 		MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: answerMost, ForceAttemptHTTP2: true}
-	if cfg.CAFile != "" {
-		var err error
-		if t.TLSClientConfig.RootCAs, err = session.ReadAuthorities(cfg.CAFile); err != nil {
-			return nil, fmt.Errorf("watch.webhook.ca_file: %w", err)
-		}
-	}
-	return &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}, nil
+	return &http.Client{Transport: session.NewTransport(t, roots), CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }

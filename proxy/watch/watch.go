@@ -8,6 +8,7 @@
 package watch
 
 import (
+	"fmt"
 	"hash/maphash"
 	"log/slog"
 	"net/http"
@@ -63,7 +64,8 @@ type Watch struct {
 	o       Options
 	seed    maphash.Seed
 	exempt  map[string]bool
-	token   *session.Rotating // of the webhook
+	token   *session.Rotating    // of the webhook
+	roots   *session.Authorities // by whom it is known
 	metrics *metrics
 	wake    chan struct{} // holds one: something was raised
 	more    chan struct{} // holds one: something is to be sent
@@ -105,14 +107,14 @@ func New(cfg Config, o Options) (*Watch, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if o.Client == nil {
-		c, err := newClient(cfg.Webhook)
-		if err != nil {
-			return nil, err
-		}
-		o.Client = c
+	roots, err := session.OpenAuthorities(cfg.Webhook.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("watch.webhook.ca_file: %w", err)
 	}
-	w := &Watch{cfg: cfg, o: o, seed: maphash.MakeSeed(), exempt: map[string]bool{}, token: session.NewRotating(cfg.Webhook.Token), metrics: newMetrics(o.Registry),
+	if o.Client == nil {
+		o.Client = newClient(cfg.Webhook, roots)
+	}
+	w := &Watch{cfg: cfg, o: o, seed: maphash.MakeSeed(), exempt: map[string]bool{}, token: session.NewRotating(cfg.Webhook.Token), roots: roots, metrics: newMetrics(o.Registry),
 		wake: make(chan struct{}, 1), more: make(chan struct{}, 1),
 		attempts: newAttempts(), sessions: newTable[use](mostSessions), people: newTable[person](mostPeople),
 		bulk: newTable[taken](mostBulk), services: newTable[recent](mostServices), over: newTable[recent](mostOver),
