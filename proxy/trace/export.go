@@ -127,16 +127,16 @@ func (e *exporter) take(s *Span) {
 }
 
 // run sends what is queued: a batch when it is full, or has waited long enough.
+// Once ctx is done, what is being sent and what is left have flushTime.
 func (e *exporter) run(ctx context.Context) {
 	defer e.client.CloseIdleConnections()
+	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(flushTime, cancel) })()
 	for {
 		batch := e.gather(ctx)
-		if ctx.Err() != nil {
-			e.flush(batch)
-			return
-		}
-		if !e.send(ctx, batch) {
-			e.flush(batch)
+		if ctx.Err() != nil || !e.send(ctx, late, batch) {
+			e.flush(late, batch)
 			return
 		}
 	}
@@ -167,9 +167,7 @@ func (e *exporter) gather(ctx context.Context) []*Span {
 }
 
 // flush sends what is left, each once.
-func (e *exporter) flush(batch []*Span) {
-	ctx, cancel := context.WithTimeout(context.Background(), flushTime)
-	defer cancel()
+func (e *exporter) flush(ctx context.Context, batch []*Span) {
 	for {
 		for more := true; more && len(batch) < batchSize; {
 			select {
@@ -189,11 +187,12 @@ func (e *exporter) flush(batch []*Span) {
 }
 
 // send sends a batch, again where that may help (OTLP: 429, 502, 503, 504). It
-// reports false if ctx was done before that was decided.
-func (e *exporter) send(ctx context.Context, batch []*Span) bool {
+// reports false if ctx was done before that was decided; what is under way then
+// has until late is done, for a batch that is cut off may have been taken.
+func (e *exporter) send(ctx, late context.Context, batch []*Span) bool {
 	wait := firstWait
 	for try := 1; ; try++ {
-		again, err := e.post(ctx, batch)
+		again, err := e.post(late, batch)
 		if err != nil && ctx.Err() != nil {
 			return false
 		}

@@ -184,6 +184,24 @@ func TestFlush(t *testing.T) {
 	}
 }
 
+// TestStopLetsGoOn: what a stop finds under way is neither cut off nor sent twice.
+func TestStopLetsGoOn(t *testing.T) {
+	came, goOn := make(chan struct{}, 2), make(chan struct{})
+	v, url := receive(t, func(int, http.ResponseWriter) bool { came <- struct{}{}; <-goOn; return true })
+	tr := tracer(t, url, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { tr.Run(ctx); close(done) }()
+	request(tr, 1)
+	<-came
+	cancel()
+	time.AfterFunc(100*time.Millisecond, func() { close(goOn) })
+	<-done
+	if spans, asked := v.seen(); spans != 1 || asked != 1 || counts(t, tr)["sent"] != 1 {
+		t.Errorf("%d spans in %d requests, counted %v, want one sent once", spans, asked, counts(t, tr))
+	}
+}
+
 func TestQueueIsBounded(t *testing.T) {
 	tr := tracer(t, "http://localhost:1", 1) // and nobody takes from it
 	for i := range queueSize + 7 {
