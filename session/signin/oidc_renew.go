@@ -1,7 +1,9 @@
 package signin
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -119,11 +121,15 @@ func (o *openID) revoke(ctx context.Context, token session.Secret, hint string) 
 	ctx, done := o.p.timed(ctx, "revoke")
 	defer done()
 	form := url.Values{"token": {token.Reveal()}, "token_type_hint": {hint}, "client_id": {o.p.cfg.ClientID}}
-	err := o.p.secret.Show(func(s session.Secret) error { return o.revokeAs(ctx, form, s) }, isNoClient)
-	if err != nil {
+	err := o.p.secret.Show(func(s session.Secret) error { return cmp.Or(o.revokeAs(ctx, form, s), errRevoked) }, isNoClient)
+	if !errors.Is(err, errRevoked) {
 		o.p.o.Log.Warn("token not revoked at sign-out", "error", err)
 	}
 }
+
+// errRevoked is no failure: a token was revoked, which proves nothing of the
+// secret that stood beside it, for some providers do so for whoever has the token.
+var errRevoked = errors.New("revoked")
 
 // revokeAs does so with a client secret, if there is one.
 func (o *openID) revokeAs(ctx context.Context, form url.Values, secret session.Secret) error {

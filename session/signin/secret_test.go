@@ -88,6 +88,27 @@ func TestRevokedByEitherSecret(t *testing.T) {
 	}
 }
 
+// TestRevocationProvesNothing: some providers revoke for whoever shows the token,
+// which says nothing of the secret beside it: the one before stays.
+func TestRevocationProvesNothing(t *testing.T) {
+	h := newHostile(t, nil)
+	h.set("/revoke", says(nil))
+	p := relyingParty(t, h.URL, nil)
+	o, err := newOIDC(p, &metadata{Issuer: h.URL, RevocationURL: h.URL + "/revoke"})
+	p.adopt(must(o, err))
+	p.RenewClientSecret("new")
+	p.SignOut(t.Context(), session.Grant{Tokens: session.Tokens{Refresh: "refresh-1"}}, testSite)
+	err = p.secret.Show(func(s session.Secret) error {
+		if s != "secret" {
+			return errNoClient
+		}
+		return nil
+	}, isNoClient)
+	if err != nil {
+		t.Errorf("Show to a provider that has the secret before = %v, want it shown", err)
+	}
+}
+
 // TestAnswersAreNotQuoted: Go's HTTP client quotes what it cannot read.
 func TestAnswersAreNotQuoted(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
