@@ -115,6 +115,9 @@ func TestOthersPagesTakeNoTokens(t *testing.T) {
 		if resp, _ := w.ask(stranger, "GET", "/auth/login", "", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors"); resp.StatusCode != http.StatusForbidden {
 			t.Errorf("an image on another site = %d, want 403", resp.StatusCode)
 		}
+		if resp, _ := w.ask(stranger, "GET", "/auth/login", "", "Sec-Fetch-Site: cross-site", asBrowser, "Sec-Fetch-Dest: document", "Sec-Purpose: prefetch;prerender"); resp.StatusCode != http.StatusForbidden {
+			t.Errorf("a prefetch for another site = %d, want 403", resp.StatusCode)
+		}
 		for _, path := range []string{"/auth/login", "/auth/callback?state=x&code=y"} {
 			if resp, _ := w.ask(stranger, "GET", path, "", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe"); resp.StatusCode != http.StatusForbidden {
 				t.Errorf("%s in a frame on another site = %d, want 403", path, resp.StatusCode)

@@ -237,13 +237,15 @@ func (s *Server) fromHere(x *exchange) error {
 
 // fetchedElsewhere reports whether another site's page had the browser load this
 // without anybody going there: such requests would use up what the person's
-// address may do (https://www.w3.org/TR/fetch-metadata/). A frame is such a one,
-// unless it is within a page of ours: only there it has the sign-in's cookie.
+// address may do (https://www.w3.org/TR/fetch-metadata/). So does a browser that
+// expects them to go there (Sec-Purpose: prefetch), and comes again when they do.
+// A frame is such a one, unless it is within a page of ours: only there it has the
+// sign-in's cookie.
 func (s *Server) fetchedElsewhere(r *http.Request) bool {
 	switch h := r.Header; {
 	case h.Get("Sec-Fetch-Site") != "cross-site":
 		return false
-	case h.Get("Sec-Fetch-Mode") != "navigate":
+	case h.Get("Sec-Fetch-Mode") != "navigate", h.Get("Sec-Purpose") != "":
 		return true
 	default:
 		to := h.Get("Sec-Fetch-Dest")
