@@ -165,19 +165,18 @@ func dateOf(s string) time.Time {
 }
 
 // ids are the message ids of a field, without their brackets. Nothing need be
-// between two of them, and comments may (RFC 5322 §3.6.4).
+// between two of them, and comments may (RFC 5322 §3.6.4); one that was cut off
+// takes none along that is whole.
 func (h header) ids(name string) []string {
 	list := []string{}
-	for rest := h[name]; len(list) < maxReferences; {
-		_, after, open := strings.Cut(rest, "<")
-		inner, next, closed := strings.Cut(after, ">")
-		if !open || !closed {
-			break
+	for rest, closed := h[name], true; closed && len(list) < maxReferences; {
+		var before string
+		before, rest, closed = strings.Cut(rest, ">")
+		if open := strings.LastIndexByte(before, '<'); closed && open >= 0 {
+			if id := messageID(before[open:] + ">"); id != "" {
+				list = append(list, id)
+			}
 		}
-		if id := messageID("<" + inner + ">"); id != "" {
-			list = append(list, id)
-		}
-		rest = next
 	}
 	return list
 }

@@ -113,6 +113,7 @@ func TestThreads(t *testing.T) {
 		"Message-ID: <one@b> (added by gateway@example.org)\n":                "<one@b>",
 		"Message-ID: <20261129.1634>\nReferences: <x@y>,\n <20261128.0800>\n": "<x@y> <20261128.0800> <20261129.1634>",
 		"Message-ID:\n <one@b>\nIn-Reply-To: mail of Monday <x@y>\n":          "<x@y> <one@b>",
+		"Message-ID: <one@b>\nReferences: <x@y <y@z>\n":                       "<y@z> <one@b>",
 		"Message-ID: <>\n": "",
 	} {
 		s := mailtest.Start(t, mailtest.Rich)
