@@ -27,7 +27,7 @@ func openPasswordFile(name string, force bool) (*pendingFile, error) {
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*") // mode 0600, and never what is there already
 	if err != nil {
-		return nil, fmt.Errorf("writing beside %s: %w", name, session.WithoutPath(err))
+		return nil, fmt.Errorf("writing beside %s: %w; name another file, with --to", name, session.WithoutPath(err))
 	}
 	return &pendingFile{name: name, tmp: tmp}, nil
 }

@@ -238,6 +238,16 @@ func TestConnectByAnotherName(t *testing.T) {
 	}
 }
 
+// TestConnectWhereNothingCanBeWritten says how to have the file elsewhere: the one
+// that is configured may be mounted.
+func TestConnectWhereNothingCanBeWritten(t *testing.T) {
+	g := newGranting(t)
+	g.env = append(g.env, "NEXTCLOUD_WEBDAV_USERNAME="+demo.DefaultUser, "NEXTCLOUD_WEBDAV_PASSWORD_FILE="+g.at("not/there"))
+	if out, err := g.connect(t.Context(), "", ""); err == nil || !strings.Contains(err.Error(), "--to") {
+		t.Errorf("connect = %v, want it to name --to\n%s", err, out)
+	}
+}
+
 func TestConnectAsSomebodyElse(t *testing.T) {
 	g := newGranting(t)
 	file := g.at("password")
