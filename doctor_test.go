@@ -245,7 +245,9 @@ func TestDoctorFindsWhatIsBroken(t *testing.T) {
 		}, "WebDAV", doctor.Failed, "NEXTCLOUD_WEBDAV_URL"},
 		{"old WebDAV", oidc20, set("NEXTCLOUD_WEBDAV_URL", "{base}/remote.php/webdav"), "WebDAV", doctor.Warning, "/remote.php/dav"},
 		{"calendar", oidc20, set("NEXTCLOUD_CALDAV_URL", "{base}/remote.php/dav/calendars/nobody/x"), "CalDAV", doctor.Failed, "NEXTCLOUD_CALDAV_URL"},
-		{"address of another server", oidc20, set("NEXTCLOUD_CARDDAV_URL", "https://nobody.invalid/dav"), "CardDAV", doctor.Failed, "host and port in integrations.carddav.url"},
+		{"address of a server without TLS", oidc20, func(c *clinic) {
+			c.env["NEXTCLOUD_CARDDAV_URL"] = strings.Replace(c.env["NEXTCLOUD_BASE_URL"], "http:", "https:", 1) + "/remote.php/dav"
+		}, "CardDAV", doctor.Failed, "host and port in integrations.carddav.url"},
 		{"scope", oidc20, set("ANTEROOM_INTEGRATIONS_WEBDAV_SCOPE", "/files/testdoc/Nöwhere"), "WebDAV", doctor.Failed, "INTEGRATIONS_WEBDAV_SCOPE"},
 		{"a scope that is there", oidc20, set("ANTEROOM_INTEGRATIONS_WEBDAV_SCOPE", "/files/testdoc/Documents", "ANTEROOM_INTEGRATIONS_CALDAV_SCOPE", "/testdoc/personal"), "", "", ""},
 		{"everybody's own scope", oidc20, set("ANTEROOM_INTEGRATIONS_WEBDAV_SCOPE", "/files/testdoc/{user}"), "", "", ""},
@@ -254,6 +256,7 @@ func TestDoctorFindsWhatIsBroken(t *testing.T) {
 		{"directory", oidc20, set("NEXTCLOUD_ADMIN_USER", "nurse", "NEXTCLOUD_ADMIN_PASSWORD", "nurse123"), "directory", doctor.Failed, "NEXTCLOUD_ADMIN_USER"},
 		{"directory's password", oidc20, set("NEXTCLOUD_ADMIN_PASSWORD", "wrong"), "directory", doctor.Failed, "NEXTCLOUD_ADMIN_PASSWORD"},
 		{"directory's address", oidc20, set("ANTEROOM_INTEGRATIONS_DIRECTORY_URL", "{base}/elsewhere"), "directory", doctor.Failed, "INTEGRATIONS_DIRECTORY_URL"},
+		{"directory at another server", oidc20, set("ANTEROOM_INTEGRATIONS_DIRECTORY_URL", "http://"+freeAddr(t)), "directory", doctor.Failed, "host and port in integrations.directory.url"},
 		{"directory in trouble", oidc20, said("/ocs/v2.php/cloud/users", 500, ""), "directory", doctor.Failed, "nextcloud.log"},
 		{"IMAP address", oidc20, set("NEXTCLOUD_IMAP_URL", "imaps://"+freeAddr(t)), "IMAP", doctor.Failed, "NEXTCLOUD_IMAP_URL"},
 		{"IMAP without TLS", oidc20, func(c *clinic) {

@@ -28,7 +28,7 @@ func (p *Patient) mailApp(ctx context.Context, t *tried) Finding {
 	}
 	switch {
 	case err != nil:
-		return late()
+		return p.silent(err, p.Key("nextcloud.url"))
 	case status == http.StatusUnauthorized:
 		return failed("Nextcloud does not accept user and password", "Verify "+p.Key("integrations.mail.username")+" and "+p.Key("integrations.mail.password")+": with "+key+" they are Nextcloud's, and an app password is best.")
 	case status == http.StatusNotFound:

@@ -134,15 +134,8 @@ func (s *service) look(ctx context.Context) Finding {
 	}
 	client := signedBy(s.p.Client, cred)
 	resp, err := whose(ctx, client, s.dav.URL)
-	var untrusted *tls.CertificateVerificationError
-	var slow net.Error
-	switch {
-	case errors.As(err, &untrusted), err != nil && strings.Contains(err.Error(), "is pinned"):
-		return failed("its certificate is not for its name, not from an authority that is trusted, or not pinned", "Check "+s.key("url")+", and "+s.p.Key("nextcloud.ca_file")+" and "+s.p.Key("nextcloud.pins")+", which hold here, too.")
-	case errors.As(err, &slow) && slow.Timeout():
-		return failed("it does not answer in time", "Check "+s.key("url")+". Nextcloud also answers late, by up to 25 s, after wrong passwords came from this address: then wait half an hour.")
-	case err != nil:
-		return failed("nothing answers at that address", "Check scheme, host and port in "+s.key("url")+".")
+	if err != nil {
+		return s.p.silent(err, s.key("url"))
 	}
 	defer resp.Body.Close()
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, statusMost))
@@ -208,9 +201,17 @@ func passing(status int) (f Finding, is bool) {
 	return f, false
 }
 
-// late is for a Nextcloud that does not answer in time.
-func late() Finding {
-	return failed("Nextcloud does not answer in time", "Nextcloud also answers late, by up to 25 s, after wrong passwords came from this address: then wait half an hour.")
+// silent is why there is no answer from the address that a key has.
+func (p *Patient) silent(err error, key string) Finding {
+	var untrusted *tls.CertificateVerificationError
+	var slow net.Error
+	switch {
+	case errors.As(err, &untrusted), strings.Contains(err.Error(), "is pinned"):
+		return failed("its certificate is not for its name, not from an authority that is trusted, or not pinned", "Check "+key+", and "+p.Key("nextcloud.ca_file")+" and "+p.Key("nextcloud.pins")+", which hold here, too.")
+	case errors.As(err, &slow) && slow.Timeout():
+		return failed("it does not answer in time", "Check "+key+". Nextcloud also answers late, by up to 25 s, after wrong passwords came from this address: then wait half an hour.")
+	}
+	return failed("nothing answers at that address", "Check scheme, host and port in "+key+".")
 }
 
 // sound looks on at a service that answers.
@@ -294,7 +295,7 @@ func (p *Patient) ocs(ctx context.Context, method, address string, cred session.
 	r.Header.Set("Accept", "application/json")
 	resp, err := signedBy(p.Client, cred).Do(r)
 	if err != nil {
-		return 0, nil, errors.New("no answer")
+		return 0, nil, err
 	}
 	defer resp.Body.Close()
 	body, err = io.ReadAll(io.LimitReader(resp.Body, statusMost))
@@ -321,7 +322,7 @@ func (p *Patient) directory(ctx context.Context, t *tried) Finding {
 	}
 	switch {
 	case err != nil:
-		return late()
+		return p.silent(err, p.Key("integrations.directory.url"))
 	case status == http.StatusUnauthorized:
 		return failed("Nextcloud does not accept user and password", "Verify "+p.Key("integrations.directory.username")+" and "+p.Key("integrations.directory.password")+".")
 	case status == http.StatusForbidden:
