@@ -355,6 +355,9 @@ func (m *Manager) tellGraves(ctx context.Context) {
 // tellGrave tells the store of one. The error is ErrUnavailable.
 func (m *Manager) tellGrave(ctx context.Context, key string, g *grave) error {
 	_, err := m.st.End(ctx, key, g.end)
+	if err == nil { // it may have been read meanwhile, and what the store tells of it may go unheard
+		watcher{m}.Heard(Note{Key: key, Why: g.end.Why, Orphaned: g.end.Orphaned})
+	}
 	if err == nil || m.o.Now().Sub(g.dug) > m.cfg.Lifetime {
 		if m.graves.CompareAndDelete(key, g) {
 			m.dug.Add(-1)

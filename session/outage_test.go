@@ -42,6 +42,15 @@ func (l *line) cut(fault func(context.Context) error) {
 	w.Disconnected(errDown)
 }
 
+// deafen has changes go unheard, and the watcher know of it.
+func (l *line) deafen() {
+	l.mu.Lock()
+	l.deaf = true
+	w := l.watcher
+	l.mu.Unlock()
+	w.Disconnected(errDown)
+}
+
 func (l *line) mend() {
 	l.mu.Lock()
 	l.fault, l.deaf = nil, false

@@ -189,8 +189,11 @@ func TestSignOutWhileLoading(t *testing.T) {
 		close(gate)
 		time.Sleep(time.Millisecond) // it has been read
 		f.want(1, session.ErrNone)
+		f.lines[1].deafen()
 		time.Sleep(10 * time.Second)
 		f.want(0, session.ErrNone)
+		f.lines[1].cut(down) // before the replica has heard of its own word
+		f.want(1, session.ErrNone)
 	})
 }
 
