@@ -59,8 +59,8 @@ type Transport struct {
 	mu  sync.Mutex // held while now is exchanged
 }
 
-// NewTransport makes one of t, which has a TLSClientConfig and is not to be used
-// by itself any more.
+// NewTransport makes one of t, which has a TLSClientConfig and an IdleConnTimeout,
+// and is not to be used by itself any more.
 func NewTransport(t *http.Transport, by *Authorities) *Transport {
 	t.TLSClientConfig.RootCAs = by.Pool()
 	return derived(t, by)
@@ -117,6 +117,6 @@ func (t *Transport) current() *http.Transport {
 	next := now.Clone()
 	next.TLSClientConfig.RootCAs = pool
 	t.now.Store(next)
-	now.CloseIdleConnections() // those in use are closed as they come back
+	now.CloseIdleConnections() // those in use are closed as they come back; of HTTP/2, once they were idle for IdleConnTimeout
 	return next
 }
