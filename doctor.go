@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -125,7 +126,8 @@ func (cfg *Config) said(key string) string {
 		return keyAndVariable(key)
 	}
 	variable := cmp.Or(guideNameOf(key), envName(key)) + "_FILE"
-	if integrations.Unfinished(file.Path) {
+	exchanged := func(a serviceAccount) bool { return a.here && a.key == key }
+	if integrations.Unfinished(file.Path) && slices.ContainsFunc(serviceAccounts(cfg), exchanged) {
 		variable += "; an exchange of it was broken off: anteroom connect rotate brings that to an end"
 	}
 	return "the file of " + key + "_file (" + variable + ")"

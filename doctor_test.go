@@ -164,6 +164,19 @@ func (c *clinic) look(args ...string) (found []doctor.Finding, text string, err 
 	return found, out.String(), err
 }
 
+// TestDoctorSaysWhichSecrets: what lies beside the file of a secret that nobody
+// has Nextcloud exchange is no exchange that was broken off.
+func TestDoctorSaysWhichSecrets(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file+".new", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg := &Config{SecretFiles: map[string]secretFile{"signin.client_secret": {Path: file}}}
+	if said := cfg.said("signin.client_secret"); strings.Contains(said, "rotate") {
+		t.Errorf("said = %q, want the file alone", said)
+	}
+}
+
 // TestDoctorFindsWhatIsBroken breaks one thing at a time: its line fails, no
 // other does, and the remedy names what to change.
 func TestDoctorFindsWhatIsBroken(t *testing.T) {
