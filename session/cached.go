@@ -196,8 +196,9 @@ func (m *Manager) reread(ctx context.Context, l *live) error {
 		if err != nil {
 			l.confirm(m.confirmed(l).UnixNano()) // from here on it is grace
 			l.epoch.Store(0)
-			l.refused.Store(true)
-			m.o.Log.Warn("session record is unreadable", "error", err)
+			if !l.refused.Swap(true) { // once, for each request reads it again
+				m.o.Log.Warn("session record is unreadable", "error", err)
+			}
 			return err
 		}
 		m.take(l, rec)

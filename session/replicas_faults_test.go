@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -490,5 +491,10 @@ func TestUnreadableIsNotCurrent(t *testing.T) {
 		}
 		time.Sleep(2 * time.Minute)
 		f.want(1, session.ErrUnavailable)
+		f.log.mu.Lock()
+		defer f.log.mu.Unlock()
+		if n := strings.Count(f.log.b.String(), "unreadable"); n != len(f.ms) {
+			f.Errorf("said %d times, want once by each replica", n)
+		}
 	})
 }

@@ -86,6 +86,7 @@ type fleet struct {
 	lines []*line
 	ms    []*session.Manager
 	b     *browser
+	log   lines // of all of them
 
 	mu     sync.Mutex
 	back   []session.End // guarded by mu: why grants were given back
@@ -99,7 +100,7 @@ func newFleet(t *testing.T, n int, cfg session.Config) *fleet {
 	for range n {
 		l := &line{Shared: store}
 		m := session.New(cfg, session.Options{
-			Store: l, Codec: codec, Cookies: session.NewCookies(cfg.Cookie, false), Renewer: f.p, Log: slog.New(slog.DiscardHandler),
+			Store: l, Codec: codec, Cookies: session.NewCookies(cfg.Cookie, false), Renewer: f.p, Log: slog.New(slog.NewTextHandler(&f.log, nil)),
 			Ended: func(_ *session.Identity, why session.End) {
 				f.mu.Lock()
 				defer f.mu.Unlock()
