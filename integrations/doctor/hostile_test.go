@@ -3,7 +3,6 @@ package doctor_test
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"io"
 	"log"
@@ -20,6 +19,7 @@ import (
 	"anteroom/integrations"
 	"anteroom/integrations/doctor"
 	"anteroom/integrations/mail/mailtest"
+	"anteroom/test/loopback"
 )
 
 // TestProbesThatTrip: a look that panics is a finding, and the others go on.
@@ -93,24 +93,14 @@ func TestMailServerThatHangs(t *testing.T) {
 // TestMailServerWithoutAuth: where nobody can sign in, TLS is not at fault.
 func TestMailServerWithoutAuth(t *testing.T) {
 	authority := mailtest.NewAuthority(t)
-	l, err := tls.Listen("tcp", "127.0.0.1:0", authority.TLS)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	go func() {
-		c, err := l.Accept()
-		if err != nil {
-			return
-		}
-		defer c.Close()
+	at := loopback.Serve(t, authority.TLS, func(c net.Conn) {
 		io.WriteString(c, "220 hi\r\n")
 		for r := bufio.NewScanner(c); r.Scan(); {
 			io.WriteString(c, "250 x\r\n")
 		}
-	}()
+	})
 	p := &doctor.Patient{Key: func(key string) string { return key }, Now: time.Now, Integrations: integrations.Config{Mail: integrations.Mail{
-		SMTP: "smtps://" + l.Addr().String(), CAFile: authority.File, Username: "voice@example.com", Password: "x"}}}
+		SMTP: "smtps://" + at, CAFile: authority.File, Username: "voice@example.com", Password: "x"}}}
 	probes, err := p.Mail()
 	if err != nil {
 		t.Fatal(err)

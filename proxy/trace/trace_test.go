@@ -189,14 +189,11 @@ func TestStopLetsGoOn(t *testing.T) {
 	came, goOn := make(chan struct{}, 2), make(chan struct{})
 	v, url := receive(t, func(int, http.ResponseWriter) bool { came <- struct{}{}; <-goOn; return true })
 	tr := tracer(t, url, 1)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() { tr.Run(ctx); close(done) }()
+	stop := running(t, tr)
 	request(tr, 1)
 	<-came
-	cancel()
 	time.AfterFunc(100*time.Millisecond, func() { close(goOn) })
-	<-done
+	stop()
 	if spans, asked := v.seen(); spans != 1 || asked != 1 || counts(t, tr)["sent"] != 1 {
 		t.Errorf("%d spans in %d requests, counted %v, want one sent once", spans, asked, counts(t, tr))
 	}

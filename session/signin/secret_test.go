@@ -13,6 +13,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"anteroom/session"
+	"anteroom/test/loopback"
 )
 
 // TestClientSecretExchange: whichever side exchanges the secret first, no call
@@ -111,22 +112,12 @@ func TestRevocationProvesNothing(t *testing.T) {
 
 // TestAnswersAreNotQuoted: Go's HTTP client quotes what it cannot read.
 func TestAnswersAreNotQuoted(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	go func() {
-		c, err := l.Accept()
-		if err != nil {
-			return
-		}
-		defer c.Close()
+	at := loopback.Serve(t, nil, func(c net.Conn) {
 		if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
 			io.WriteString(c, "canary\r\n\r\n")
 		}
-	}()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+l.Addr().String()+"/", nil)
+	})
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+at+"/", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
