@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"anteroom/integrations"
 	"anteroom/session"
 )
 
@@ -70,7 +71,7 @@ func (p *pendingFile) put() error {
 	if err := os.Rename(p.tmp.Name(), p.name); err != nil {
 		return session.WithoutPath(err)
 	}
-	_ = syncDir(filepath.Dir(p.name)) // it has its name, and some file systems know no such thing
+	_ = integrations.SyncFolder(p.name) // it has its name all the same
 	return nil
 }
 
@@ -78,14 +79,4 @@ func (p *pendingFile) put() error {
 func (p *pendingFile) discard() {
 	p.tmp.Close()
 	os.Remove(p.tmp.Name())
-}
-
-// syncDir has a directory's names written to the disk.
-func syncDir(name string) error {
-	d, err := os.Open(name)
-	if err != nil {
-		return session.WithoutPath(err)
-	}
-	defer d.Close()
-	return session.WithoutPath(d.Sync())
 }

@@ -42,7 +42,7 @@ func makePlace(path string, like fs.FileInfo) (*os.File, error) {
 		return nil, bareFile(err)
 	}
 	_, err = f.WriteString(spaces)
-	err = errors.Join(err, OwnedLike(f, like), f.Chmod(like.Mode().Perm()), f.Sync(), syncFolder(path))
+	err = errors.Join(err, OwnedLike(f, like), f.Chmod(like.Mode().Perm()), f.Sync(), SyncFolder(path))
 	if err != nil {
 		f.Close()
 		os.Remove(path)
@@ -64,7 +64,7 @@ func keep(f *os.File, s session.Secret) error {
 func replace(from, to string) error {
 	err := os.Rename(from, to)
 	if err == nil {
-		return syncFolder(to)
+		return SyncFolder(to)
 	}
 	if !errors.Is(err, syscall.EBUSY) && !errors.Is(err, syscall.EXDEV) {
 		return err
@@ -84,9 +84,9 @@ func replace(from, to string) error {
 	return os.Remove(from)
 }
 
-// syncFolder has the names beside a file written to the disk. Some file systems
+// SyncFolder has the names beside a file written to the disk. Some file systems
 // know no such thing.
-func syncFolder(path string) error {
+func SyncFolder(path string) error {
 	d, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return err
